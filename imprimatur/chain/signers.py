@@ -1,0 +1,85 @@
+"""Who signs: accounts whose key this process may use."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+from imprimatur.errors import ImprimaturError
+
+
+class KeystoreUnusable(ImprimaturError):
+    """The keystore file can't be opened with this password."""
+
+
+class Signer(Protocol):
+    """An account that can sign."""
+
+    @property
+    def address(self) -> str:
+        """Checksum address."""
+
+    def sign_transaction(self, transaction: dict[str, Any]) -> tuple[bytes, str]:
+        """Signed bytes and transaction hash (0x…) of an EIP-1559 transaction."""
+
+    def sign_message(self, message: bytes) -> str:
+        """EIP-191 signature (0x and 65 bytes) of a message."""
+
+
+class KeySigner:
+    """Signs with a secp256k1 key in memory."""
+
+    def __init__(self, key: bytes) -> None:
+        from eth_account import Account
+
+        self._account = Account.from_key(key)
+
+    @property
+    def address(self) -> str:
+        return str(self._account.address)
+
+    def sign_transaction(self, transaction: dict[str, Any]) -> tuple[bytes, str]:
+        signed = self._account.sign_transaction(transaction)
+        return bytes(signed.raw_transaction), "0x" + bytes(signed.hash).hex()
+
+    def sign_message(self, message: bytes) -> str:
+        from eth_account.messages import encode_defunct
+
+        return "0x" + bytes(self._account.sign_message(encode_defunct(primitive=message)).signature).hex()
+
+    def __repr__(self) -> str:
+        return f"KeySigner({self.address})"
+
+
+def open_keystore(path: Path, password: str) -> KeySigner:
+    """Signer of an encrypted key file (Web3 Secret Storage, version 3).
+
+    Raises:
+        KeystoreUnusable: missing, damaged, or another password.
+    """
+    from eth_account import Account
+
+    try:
+        return KeySigner(bytes(Account.decrypt(json.loads(path.read_text()), password)))
+    except FileNotFoundError as error:
+        raise KeystoreUnusable(f"There is no keystore at {path}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise KeystoreUnusable(f"The keystore {path} can't be opened: damaged, or another password.") from error
+
+
+def create_keystore(path: Path, password: str) -> KeySigner:
+    """Make a new key and store it encrypted, readable by this user only. Never overwrites.
+
+    Raises:
+        FileExistsError: there is a file at `path`.
+    """
+    from eth_account import Account
+
+    account = Account.create()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(Account.encrypt(account.key, password), file)
+        file.flush()
+        os.fsync(file.fileno())
+    return KeySigner(bytes(account.key))

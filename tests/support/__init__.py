@@ -1,0 +1,1 @@
+"""What several suites need: a real chain node, accounts with coins, a deployed contract."""
