@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from imprimatur.errors import ImprimaturError
 
@@ -34,7 +35,9 @@ def load(folder: Path, chain_id: int, contract: str) -> Deployment:
     """
     path = path_for(folder, chain_id)
     if not path.exists():
-        raise NotDeployed(f"No contracts are known on chain {chain_id}: {path} doesn't exist. Deploy them first.")
+        raise NotDeployed(
+            f"No contracts are known on chain {chain_id}: {path} doesn't exist. Deploy them first."
+        )
     entry = json.loads(path.read_text())["contracts"].get(contract)
     if entry is None:
         raise NotDeployed(f"{path} has no entry for {contract}. Deploy it first.")
@@ -44,7 +47,9 @@ def load(folder: Path, chain_id: int, contract: str) -> Deployment:
 def store(folder: Path, deployment: Deployment) -> Path:
     """Add or replace one entry; returns the file."""
     path = path_for(folder, deployment.chain_id)
-    book = json.loads(path.read_text()) if path.exists() else {"chainId": deployment.chain_id, "contracts": {}}
+    book: dict[str, Any] = {"chainId": deployment.chain_id, "contracts": {}}
+    if path.exists():
+        book = json.loads(path.read_text())
     book["contracts"][deployment.contract] = {
         "address": deployment.address,
         "block": deployment.block,

@@ -19,7 +19,8 @@ SCHEME = "Imprimatur"
 MAX_SKEW = 120
 """Seconds that the clocks of printer and portal may differ."""
 _HEADER = re.compile(
-    rf"{SCHEME} address=(0x[0-9a-fA-F]{{40}}), time=(\d{{1,12}}), nonce=([0-9a-f]{{32}}), signature=(0x[0-9a-fA-F]{{130}})"
+    SCHEME
+    + r" address=(0x[0-9a-fA-F]{40}), time=(\d{1,12}), nonce=([0-9a-f]{32}), signature=(0x[0-9a-fA-F]{130})"
 )
 
 
@@ -57,7 +58,7 @@ def authenticate(header: str | None, method: str, target: str, body: bytes = b""
     """
     from eth_account import Account
     from eth_account.messages import encode_defunct
-    from eth_utils import to_checksum_address
+    from eth_utils.address import to_checksum_address
 
     match = _HEADER.fullmatch(header or "")
     if match is None:

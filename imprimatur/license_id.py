@@ -35,7 +35,7 @@ def normalize_number(text: str) -> str:
 
 def number_from_text(text: str) -> int:
     """The first 96 bits of keccak256 of a textual number such as `4711-A4-58572`."""
-    from eth_utils import keccak
+    from eth_utils.crypto import keccak
 
     return int.from_bytes(keccak(normalize_number(text).encode())[: NUMBER_BITS // 8], "big")
 
@@ -49,7 +49,7 @@ def license_id(owner: str, number: int) -> int:
 
 def owner_of(id: int) -> str:
     """Checksum address of the account that a license id belongs to."""
-    from eth_utils import to_checksum_address
+    from eth_utils.address import to_checksum_address
 
     return to_checksum_address((id >> NUMBER_BITS).to_bytes(20, "big"))
 

@@ -61,7 +61,9 @@ def as_text(artifact: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--write", action="store_true", help="renew the committed artifacts")
     arguments = parser.parse_args()
     for name, artifact in compile_contracts().items():

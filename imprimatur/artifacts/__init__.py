@@ -9,4 +9,5 @@ from typing import Any
 @cache
 def load(contract: str) -> dict[str, Any]:
     """The artifact of a contract: `abi`, `bytecode` and `deployedBytecode` (0x…), `compiler`."""
-    return json.loads(resources.files(__name__).joinpath(f"{contract}.json").read_text())
+    artifact: dict[str, Any] = json.loads(resources.files(__name__).joinpath(f"{contract}.json").read_text())
+    return artifact

@@ -44,14 +44,16 @@ def _named(parameter: dict[str, Any], value: Any) -> Any:
     if parameter["type"] == "tuple":
         return _named_all(parameter["components"], value)
     if parameter["type"] == "address":
-        from eth_utils import to_checksum_address
+        from eth_utils.address import to_checksum_address
 
         return to_checksum_address(value)
     return value
 
 
 def _named_all(parameters: list[dict[str, Any]], values: Any) -> Values:
-    return {p["name"] or str(i): _named(p, v) for i, (p, v) in enumerate(zip(parameters, values, strict=True))}
+    return {
+        p["name"] or str(i): _named(p, v) for i, (p, v) in enumerate(zip(parameters, values, strict=True))
+    }
 
 
 def _positional(parameter: dict[str, Any], value: Any) -> Any:
@@ -68,7 +70,7 @@ class Interface:
     """Functions, events and errors of one ABI. Calldata, results and topics are 0x-hexadecimal text."""
 
     def __init__(self, abi: list[dict[str, Any]]) -> None:
-        from eth_utils import keccak
+        from eth_utils.crypto import keccak
 
         self._functions: dict[str, dict[str, Any]] = {}
         self._events: dict[str, dict[str, Any]] = {}
@@ -79,7 +81,9 @@ class Interface:
             if entry["type"] not in ("function", "event", "error"):
                 continue
             name = entry["name"]
-            digest = keccak(f"{name}{_type_of({'type': 'tuple', 'components': entry['inputs']})}".encode()).hex()
+            digest = keccak(
+                f"{name}{_type_of({'type': 'tuple', 'components': entry['inputs']})}".encode()
+            ).hex()
             if entry["type"] == "function":
                 self._functions[name] = entry
                 self._selectors[name] = f"0x{digest[:8]}"
@@ -119,7 +123,9 @@ class Interface:
         plain = [p for p in entry["inputs"] if not p["indexed"]]
         data = iter(decode([_type_of(p) for p in plain], _from_hex(log["data"])))
         values = {
-            p["name"]: _named(p, decode([p["type"]], _from_hex(next(topics)))[0] if p["indexed"] else next(data))
+            p["name"]: _named(
+                p, decode([p["type"]], _from_hex(next(topics)))[0] if p["indexed"] else next(data)
+            )
             for p in entry["inputs"]
         }
         return DecodedEvent(

@@ -58,6 +58,6 @@ class HttpRpc:
             raise NodeUnreachable(f"The chain node doesn't answer ({type(error).__name__}).") from error
         if not isinstance(answer, dict) or ("result" not in answer and "error" not in answer):
             raise NodeUnreachable(f"The chain node's answer isn't JSON-RPC (HTTP {response.status_code}).")
-        if error := answer.get("error"):
-            raise NodeRefused(error.get("code", 0), error.get("message", ""), error.get("data"))
+        if refusal := answer.get("error"):
+            raise NodeRefused(refusal.get("code", 0), refusal.get("message", ""), refusal.get("data"))
         return answer["result"]

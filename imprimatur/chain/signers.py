@@ -64,7 +64,9 @@ def open_keystore(path: Path, password: str) -> KeySigner:
     except FileNotFoundError as error:
         raise KeystoreUnusable(f"There is no keystore at {path}.") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise KeystoreUnusable(f"The keystore {path} can't be opened: damaged, or another password.") from error
+        raise KeystoreUnusable(
+            f"The keystore {path} can't be opened: damaged, or another password."
+        ) from error
 
 
 def create_keystore(path: Path, password: str) -> KeySigner:
@@ -83,3 +85,19 @@ def create_keystore(path: Path, password: str) -> KeySigner:
         file.flush()
         os.fsync(file.fileno())
     return KeySigner(bytes(account.key))
+
+
+def keystore_address(path: Path) -> str:
+    """Checksum address of a keystore, without opening it.
+
+    Raises:
+        KeystoreUnusable: missing, or not a keystore.
+    """
+    from eth_utils.address import to_checksum_address
+
+    try:
+        return str(to_checksum_address("0x" + json.loads(path.read_text())["address"].removeprefix("0x")))
+    except FileNotFoundError as error:
+        raise KeystoreUnusable(f"There is no keystore at {path}.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise KeystoreUnusable(f"{path} isn't a keystore.") from error

@@ -49,7 +49,7 @@ def sign(rpc: Rpc, signer: Signer, to: str, data: str, nonce: int | None = None)
         ContractReverted: the contract would refuse; with its error and values.
         NotEnoughFunds: the account can't pay the gas.
     """
-    from eth_utils import to_checksum_address
+    from eth_utils.address import to_checksum_address
 
     call = {"from": signer.address, "to": to, "data": data}
     try:
@@ -64,7 +64,8 @@ def sign(rpc: Rpc, signer: Signer, to: str, data: str, nonce: int | None = None)
     balance = int(rpc.call("eth_getBalance", [signer.address, "latest"]), 16)
     if balance < limit * fee:
         raise NotEnoughFunds(
-            f"{signer.address} holds {balance} wei; this transaction may need {limit * fee}. Send it some ether."
+            f"{signer.address} holds {balance} wei; this transaction may need {limit * fee}. "
+            "Send it some ether."
         )
     transaction: dict[str, Any] = {
         "type": 2,

@@ -61,7 +61,9 @@ class Chain:
         transactions.broadcast(self.rpc, signed.raw)
         return transactions.wait_for_receipt(self.rpc, signed.hash, poll=0.02)
 
-    def issue(self, owner: Signer, printer: str, file_hash: str, copies: int, number: str, **terms: Any) -> int:
+    def issue(
+        self, owner: Signer, printer: str, file_hash: str, copies: int, number: str, **terms: Any
+    ) -> int:
         """Issue a license as its owner; its id."""
         order = Order(
             owner=owner.address,
@@ -76,7 +78,10 @@ class Chain:
         return license_id(owner.address, order.number)
 
     def write_address_book(self, folder: Path) -> None:
-        store(folder, Deployment(self.chain_id, CONTRACT, self.licenses.address, self.licenses.since, "0x" + "0" * 64))
+        store(
+            folder,
+            Deployment(self.chain_id, CONTRACT, self.licenses.address, self.licenses.since, "0x" + "0" * 64),
+        )
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Brownie scripts: `python3 run.py brownie run NAME`."""

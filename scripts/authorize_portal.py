@@ -1,0 +1,57 @@
+"""Let a portal issue licenses in the name of an owner until a date, or cut it off.
+
+    python3 run.py brownie run authorize_portal --network imprimatur            allow for a year
+    python3 run.py brownie run authorize_portal cut_off --network imprimatur    cut off at once
+
+Environment:
+    IMPRIMATUR_RPC_URL        the chain node
+    IMPRIMATUR_OWNER_KEYSTORE, IMPRIMATUR_OWNER_PASSWORD_FILE
+                              the owner's account, which sends the transaction
+    IMPRIMATUR_OPERATOR       address of the portal's operator key; the portal's account page shows it
+    IMPRIMATUR_DEPLOYMENTS    folder of the address book; `deployments/` by default
+"""
+
+import os
+from datetime import UTC, datetime
+
+from brownie import PrintLicense, chain
+
+from imprimatur.address_book import NotDeployed, load
+from imprimatur.chain.print_license import Right
+from scripts.deploy import CONTRACT, deployments_folder
+from scripts.keystores import load_account
+
+YEAR = 365 * 24 * 3600
+"""Seconds."""
+
+
+def operator_address() -> str:
+    address = os.environ.get("IMPRIMATUR_OPERATOR")
+    if not address:
+        raise SystemExit("Set IMPRIMATUR_OPERATOR: the address that the portal's account page shows.")
+    return address
+
+
+def contract():
+    try:
+        return PrintLicense.at(load(deployments_folder(), chain.id, CONTRACT).address)
+    except NotDeployed as error:
+        raise SystemExit(str(error)) from error
+
+
+def authorize(licenses, owner, operator: str, seconds: int = YEAR) -> None:
+    """Give the right ISSUE for some time from the chain's clock on."""
+    until = chain[-1].timestamp + seconds
+    licenses.setOperator(operator, Right.ISSUE.value, until, {"from": owner})
+    print(f"{operator} may issue licenses of {owner} until {datetime.fromtimestamp(until, UTC):%Y-%m-%d}.")
+
+
+def main() -> None:
+    authorize(contract(), load_account("OWNER"), operator_address())
+
+
+def cut_off() -> None:
+    owner = load_account("OWNER")
+    operator = operator_address()
+    contract().setOperator(operator, Right.NONE.value, 0, {"from": owner})
+    print(f"{operator} can do nothing for {owner} any more.")

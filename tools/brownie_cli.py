@@ -1,0 +1,97 @@
+"""Brownie, made to work: `.venv-brownie/bin/python tools/brownie_cli.py test|run|compile|console …`
+
+- Its wheels hold compiled modules that crash on settings this project needs; their sources, installed
+  beside them, don't. An import finder prefers the sources.
+- HOME and the networks are the project's own: nothing is read from or written to the user's ~/.brownie.
+- The compiler is tools/solcx (npm's solc), the node npm's anvil, on a port of its own: `brownie test`
+  attaches to whatever listens on its port and reverts its blocks.
+- `--network imprimatur` is the chain at IMPRIMATUR_RPC_URL.
+"""
+
+import json
+import os
+import shutil
+import socket
+import sys
+import urllib.request
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import SOURCE_SUFFIXES, FileFinder, ModuleSpec, SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).resolve().parent.parent
+HOME = ROOT / ".imprimatur" / "brownie"
+
+
+class SourceFinder(MetaPathFinder):
+    """Finds Brownie's modules as .py files, never as compiled extensions."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, _target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname.partition(".")[0] != "brownie":
+            return None
+        for entry in path if path is not None else sys.path:
+            spec = FileFinder(entry, (SourceFileLoader, SOURCE_SUFFIXES)).find_spec(fullname)
+            if spec is not None and spec.loader is not None:
+                return spec
+        return None
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def chain_id_of(url: str) -> int:
+    """Chain id of the node at `url`; exits with a sentence when it doesn't answer."""
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return int(json.load(response)["result"], 16)
+    except (OSError, ValueError, KeyError) as error:
+        sys.exit(f"No chain node answers at IMPRIMATUR_RPC_URL ({error}). Start one, or correct the address.")
+
+
+def networks(rpc_url: str | None) -> dict[str, object]:
+    """Brownie's network list (JSON is YAML)."""
+    live = []
+    if rpc_url:
+        chain = {"id": "imprimatur", "name": "Imprimatur", "host": rpc_url, "chainid": chain_id_of(rpc_url)}
+        live = [{"name": "Imprimatur", "networks": [chain]}]
+    settings = {"port": free_port(), "base_fee": 0, "host": "127.0.0.1"}
+    anvil = {
+        "id": "anvil",
+        "name": "Anvil",
+        "cmd": "anvil",
+        "host": "http://127.0.0.1",
+        "cmd_settings": settings,
+    }
+    return {"live": live, "development": [anvil]}
+
+
+def main() -> None:
+    data = HOME / ".brownie"
+    data.mkdir(parents=True, exist_ok=True)
+    rpc_url = os.environ.get("IMPRIMATUR_RPC_URL")
+    (data / "network-config.yaml").write_text(json.dumps(networks(rpc_url), indent=2))
+    os.environ["HOME"] = str(HOME)
+    os.environ.setdefault("SOLCX_BINARY_PATH", str(ROOT / "tools" / "solcx"))
+    binaries = sorted((ROOT / "node_modules" / "@foundry-rs").glob("anvil-*/bin"))
+    os.environ["PATH"] = os.pathsep.join([*map(str, binaries), os.environ["PATH"]])
+    os.chdir(ROOT)
+    # Brownie remembers deployments by chain id; a fresh development chain has the same id. The address book
+    # in deployments/ is the memory.
+    shutil.rmtree(ROOT / "build" / "deployments", ignore_errors=True)
+    sys.meta_path.insert(0, SourceFinder())
+    sys.argv[0] = "brownie"
+    from brownie._cli.__main__ import main as brownie
+
+    brownie()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What stands behind `run.py`: installing, starting and testing. Standard library only."""

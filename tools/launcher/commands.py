@@ -1,0 +1,114 @@
+"""The commands of `run.py`."""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tools.launcher import demo, locks, suites
+from tools.launcher.processes import Terminated, raise_on_signals
+from tools.launcher.steps import StepFailed, say
+from tools.launcher.toolchain import BROWNIE, OCTOPRINT, PORTAL, ROOT, child_environment, install
+
+DEFAULT_STATE = ROOT / ".imprimatur" / "demo"
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    install(PORTAL, BROWNIE, OCTOPRINT)
+    return demo.run_demo(
+        arguments.state.absolute(), check=arguments.check, instant_heat=arguments.instant_heat
+    )
+
+
+def _test(arguments: argparse.Namespace) -> int:
+    install(PORTAL, BROWNIE, OCTOPRINT)
+    return suites.run_suites(arguments.suites)
+
+
+def _install(_arguments: argparse.Namespace) -> int:
+    install(PORTAL, BROWNIE, OCTOPRINT)
+    return 0
+
+
+def _lock(arguments: argparse.Namespace) -> int:
+    locks.lock(arguments.upgrade)
+    return 0
+
+
+def _brownie(arguments: argparse.Namespace) -> int:
+    install(BROWNIE)
+    argv = [BROWNIE.command("python"), "tools/brownie_cli.py", *arguments.words]
+    return subprocess.run(argv, cwd=ROOT, env=child_environment()).returncode
+
+
+def _pictures(_arguments: argparse.Namespace) -> int:
+    install(PORTAL, BROWNIE, OCTOPRINT)
+    return subprocess.run(
+        [PORTAL.command("python"), "tools/pictures.py"], cwd=ROOT, env=child_environment()
+    ).returncode
+
+
+def _clean(arguments: argparse.Namespace) -> int:
+    targets = [ROOT / ".imprimatur", ROOT / "build"]
+    if arguments.all:
+        targets += [ROOT / ".tools", ROOT / "node_modules", PORTAL.path, BROWNIE.path, OCTOPRINT.path]
+    for target in targets:
+        if target.exists():
+            shutil.rmtree(target)
+            say(f"removed {target.relative_to(ROOT)}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="run.py", description="Imprimatur: the license to print.")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    command = commands.add_parser("demo", help="set everything up and run it on this machine")
+    command.add_argument(
+        "--check", action="store_true", help="play the whole story without a browser, then stop"
+    )
+    command.add_argument("--state", type=Path, default=DEFAULT_STATE, help="folder of the demo's data")
+    command.add_argument(
+        "--instant-heat", action="store_true", help="the virtual printer's nozzle is always hot"
+    )
+    command.set_defaults(run=_demo)
+
+    command = commands.add_parser("test", help="run the test suites")
+    command.add_argument("suites", nargs="*", choices=[[], *suites.NAMES], help="which; all by default")
+    command.set_defaults(run=_test)
+
+    command = commands.add_parser("install", help="only install what demo and test need")
+    command.set_defaults(run=_install)
+
+    command = commands.add_parser(
+        "brownie", help="run Brownie: run.py brownie run deploy --network imprimatur"
+    )
+    command.add_argument("words", nargs=argparse.REMAINDER)
+    command.set_defaults(run=_brownie)
+
+    command = commands.add_parser("pictures", help="make the README's screenshots from a running story")
+    command.set_defaults(run=_pictures)
+
+    command = commands.add_parser("lock", help="compile requirements/*.in into locked files")
+    command.add_argument("--upgrade", action="store_true", help="take the newest allowed versions")
+    command.set_defaults(run=_lock)
+
+    command = commands.add_parser("clean", help="remove the demo's data and build results")
+    command.add_argument("--all", action="store_true", help="the installed packages too")
+    command.set_defaults(run=_clean)
+    return parser
+
+
+def main() -> int:
+    """Run the command; the exit code."""
+    arguments = _parser().parse_args()
+    raise_on_signals()
+    try:
+        code: int = arguments.run(arguments)
+    except StepFailed as error:
+        sys.stderr.write(f"\n{error}\n")
+        return 1
+    except Terminated as signal_error:
+        return 128 + signal_error.number
+    return code

@@ -1,0 +1,290 @@
+"""The demo: chain node, contract, portal and a printer on this machine, with data that stays."""
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tools.launcher.processes import Services, free_port, http_ok, node_answers
+from tools.launcher.steps import StepFailed, say, step, tail
+from tools.launcher.toolchain import BROWNIE, OCTOPRINT, PORTAL, ROOT, anvil, child_environment
+
+PREFERRED_PORTS = {"chain": 8545, "portal": 8000, "octoprint": 5000}
+OWNER_EMAIL = "owner@example.org"
+OWNER_NAME = "Aero Spares"
+PRINTER_NAME = "Workshop printer 1"
+OPERATOR_NAME = "operator"
+
+
+def _private_write(path: Path, text: str) -> None:
+    """Write a file that only this user can read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+
+
+class Demo:
+    """One demo in the folder `state`; `run` starts all servers and returns when they are healthy."""
+
+    def __init__(self, state: Path, services: Services, instant_heat: bool) -> None:
+        self.state = state
+        self.services = services
+        self.instant_heat = instant_heat
+        self.logs = state / "logs"
+        self.summary = state / "demo.json"
+        settings = state / "settings.json"
+        if settings.exists():
+            known: dict[str, Any] = json.loads(settings.read_text())
+        else:
+            known = {
+                "ports": PREFERRED_PORTS,
+                "owner_password": secrets.token_urlsafe(9),
+                "operator_password": secrets.token_urlsafe(9),
+                "octoprint_api_key": secrets.token_hex(16),
+            }
+        self.ports = {name: free_port(port) for name, port in known["ports"].items()}
+        self.secrets = {name: value for name, value in known.items() if name != "ports"}
+        _private_write(settings, json.dumps({"ports": self.ports} | self.secrets, indent=2))
+        self.chain_url = f"http://127.0.0.1:{self.ports['chain']}"
+        self.portal_url = f"http://127.0.0.1:{self.ports['portal']}"
+        self.octoprint_url = f"http://127.0.0.1:{self.ports['octoprint']}"
+        self.env = child_environment()
+
+    def _do(self, name: str, argv: Sequence[object], stdin: str = "", **env: str) -> str:
+        """Run a command of the set-up; its standard output."""
+        log = self.logs / f"{name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a") as errors:
+            done = subprocess.run(
+                [str(word) for word in argv],
+                cwd=ROOT,
+                env=self.env | env,
+                input=stdin,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,
+            )
+            errors.write(done.stdout)
+        if done.returncode:
+            raise StepFailed(f"{name} ended with code {done.returncode}. {log} ends:\n{tail(log)}")
+        return done.stdout
+
+    def run(self) -> None:
+        """Start everything. Raises StepFailed."""
+        self.summary.unlink(missing_ok=True)
+        self._start_chain()
+        self._prepare_accounts()
+        self._deploy()
+        self._start_octoprint()
+        self._start_portal()
+        self._wait()
+        self._write_summary()
+
+    def _start_chain(self) -> None:
+        with step("Chain node (anvil)"):
+            folder = self.state / "chain"
+            folder.mkdir(parents=True, exist_ok=True)
+            argv = [
+                anvil(),
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(self.ports["chain"]),
+                "--no-cors",
+                "--silent",
+            ]
+            argv += ["--state", folder / "state.json", "--state-interval", "1"]
+            node = self.services.start("The chain node", argv, self.logs / "chain.log", self.env, ROOT)
+            node.wait_until(lambda: node_answers(self.chain_url), 30)
+
+    def _prepare_accounts(self) -> None:
+        with step("Accounts: owner, portal operator, printer"):
+            keys = self.state / "keys"
+            self.owner_keystore = keys / "owner.json"
+            self.operator_keystore = keys / "operator.json"
+            argv = [PORTAL.command("python"), "tools/keys.py"]
+            printed = self._do("keys", [*argv, self.owner_keystore, self.operator_keystore])
+            self.owner, self.operator = printed.split()
+            base = self.state / "octoprint"
+            printer = [OCTOPRINT.command("python"), "-m", "octoprint_imprimatur.keys", base]
+            self.printer = self._do("printer-key", printer).strip()
+
+    def _deploy(self) -> None:
+        with step("Contract, deployed with Brownie; coins; the owner lets the portal issue"):
+            self.deployments = self.state / "deployments"
+            self._do(
+                "brownie",
+                [
+                    BROWNIE.command("python"),
+                    "tools/brownie_cli.py",
+                    "run",
+                    "demo_chain",
+                    "--network",
+                    "imprimatur",
+                ],
+                IMPRIMATUR_RPC_URL=self.chain_url,
+                IMPRIMATUR_DEPLOYMENTS=str(self.deployments),
+                IMPRIMATUR_OWNER_KEYSTORE=str(self.owner_keystore),
+                IMPRIMATUR_OWNER_PASSWORD_FILE=str(self.owner_keystore.with_suffix(".password")),
+                IMPRIMATUR_OPERATOR=self.operator,
+                IMPRIMATUR_FUND=",".join((self.owner, self.operator, self.printer)),
+            )
+            book = next(self.deployments.glob("*.json"))
+            entries = json.loads(book.read_text())
+            self.chain_id = entries["chainId"]
+            self.contract = entries["contracts"]["PrintLicense"]
+
+    def _start_octoprint(self) -> None:
+        base = self.state / "octoprint"
+        spec = {
+            "basedir": str(base),
+            "users": [{"name": OPERATOR_NAME, "password": self.secrets["operator_password"], "admin": True}],
+            "api_key": self.secrets["octoprint_api_key"],
+            "plugin": {
+                "portal_url": self.portal_url,
+                "portal_name": OWNER_NAME,
+                "node_url": self.chain_url,
+                "chain_id": self.chain_id,
+                "contract": self.contract["address"],
+                "contract_since": self.contract["block"],
+            },
+            "virtual_printer": {"pinnedExtruders": {"0": 205}} if self.instant_heat else {},
+        }
+        with step("OctoPrint with a virtual printer and the plugin: configured and started"):
+            prepare = [OCTOPRINT.command("python"), "tools/octoprint_base.py"]
+            self._do("octoprint-base", prepare, stdin=json.dumps(spec))
+            argv = [OCTOPRINT.command("octoprint"), "--basedir", base, "serve", "--iknowwhatimdoing"]
+            argv += ["--host", "127.0.0.1", "--port", str(self.ports["octoprint"])]
+            log = self.logs / "octoprint.log"
+            self.octoprint = self.services.start("OctoPrint", argv, log, self.env, ROOT)
+
+    def _portal_environment(self) -> dict[str, str]:
+        folder = self.state / "portal"
+        secret = folder / "secret-key"
+        if not secret.exists():
+            _private_write(secret, secrets.token_hex(32))
+        return {
+            "IMPRIMATUR_DATABASE_URL": f"sqlite:///{folder / 'portal.db'}",
+            "IMPRIMATUR_STORAGE": str(folder / "files"),
+            "IMPRIMATUR_SECRET_KEY_FILE": str(secret),
+            "IMPRIMATUR_CHAIN_URL": self.chain_url,
+            "IMPRIMATUR_DEPLOYMENTS": str(self.deployments),
+        }
+
+    def _start_portal(self) -> None:
+        with step("Portal: database, demo owner, printer; web and worker started"):
+            portal = self._portal_environment()
+            flask = [PORTAL.command("flask"), "--app", "app"]
+            self._do("portal-setup", [*flask, "db", "upgrade"], **portal)
+            owner = [
+                "add-owner",
+                OWNER_EMAIL,
+                "--name",
+                OWNER_NAME,
+                "--account",
+                self.owner,
+            ]
+            self._do("portal-setup", [*flask, *owner], self.secrets["owner_password"] + "\n", **portal)
+            printer = ["add-printer", OWNER_EMAIL, PRINTER_NAME, self.printer]
+            self._do("portal-setup", [*flask, *printer], **portal)
+            # Only the worker is told where the operator's key is.
+            worker = portal | {
+                "IMPRIMATUR_OPERATOR_KEYSTORE": str(self.operator_keystore),
+                "IMPRIMATUR_OPERATOR_PASSWORD_FILE": str(self.operator_keystore.with_suffix(".password")),
+            }
+            log = self.logs / "portal-worker.log"
+            self.worker = self.services.start(
+                "The portal's worker", [*flask, "worker"], log, self.env | worker, ROOT
+            )
+            gunicorn = [
+                PORTAL.command("gunicorn"),
+                "app:create_app()",
+                "--worker-class",
+                "gthread",
+                "--workers",
+                "2",
+            ]
+            gunicorn += ["--threads", "4", "--bind", f"127.0.0.1:{self.ports['portal']}"]
+            log = self.logs / "portal-web.log"
+            self.web = self.services.start("The portal", gunicorn, log, self.env | portal, ROOT)
+
+    def _wait(self) -> None:
+        with step("Portal answers"):
+            self.web.wait_until(lambda: http_ok(f"{self.portal_url}/healthz"), 60)
+        with step("OctoPrint answers and the virtual printer is connected"):
+            self.octoprint.wait_until(self._printer_is_operational, 120)
+
+    def _printer_is_operational(self) -> bool:
+        return http_ok(f"{self.octoprint_url}/api/printer", {"X-Api-Key": self.secrets["octoprint_api_key"]})
+
+    def _write_summary(self) -> None:
+        """Everything that a browser, the story or a test needs to use the demo."""
+        summary = {
+            "portal": self.portal_url,
+            "octoprint": self.octoprint_url,
+            "chain": self.chain_url,
+            "chain_id": self.chain_id,
+            "contract": self.contract["address"],
+            "contract_since": self.contract["block"],
+            "owner": {
+                "account": self.owner,
+                "email": OWNER_EMAIL,
+                "password": self.secrets["owner_password"],
+            },
+            "operator": {"name": OPERATOR_NAME, "password": self.secrets["operator_password"]},
+            "octoprint_api_key": self.secrets["octoprint_api_key"],
+            "printer": {"name": PRINTER_NAME, "wallet": self.printer},
+            "example": str(example_gcode()),
+        }
+        _private_write(self.summary, json.dumps(summary, indent=2) + "\n")
+
+    def greeting(self) -> str:
+        return f"""
+Imprimatur is running.
+
+  Portal     {self.portal_url}    sign in as {OWNER_EMAIL} with {self.secrets["owner_password"]}
+  OctoPrint  {self.octoprint_url}    sign in as {OPERATOR_NAME} with {self.secrets["operator_password"]}
+  Explorer   {self.portal_url}/explorer
+  Chain      {self.chain_url} (chain {self.chain_id}, PrintLicense {self.contract["address"]})
+
+Try it: sign in to the portal, upload {example_gcode().relative_to(ROOT)},
+issue 2 copies for “{PRINTER_NAME}”, then open the tab “Licensed jobs” in OctoPrint.
+
+Data stays in {self.state}. Ctrl-C stops everything.
+"""
+
+
+def example_gcode() -> Path:
+    """The print file that comes with the project."""
+    return next((ROOT / "examples").glob("*/*.gcode"))
+
+
+def _play(demo: Demo) -> int:
+    argv = [PORTAL.command("python"), "tools/story.py", demo.summary]
+    return subprocess.run([*map(str, argv)], cwd=ROOT, env=demo.env).returncode
+
+
+def run_demo(state: Path, check: bool, instant_heat: bool) -> int:
+    """Run the demo until a signal, or play its story and stop; the exit code."""
+    if check:
+        # A story of its own: it starts from nothing and leaves nothing.
+        state = state.with_name(f"{state.name}-check")
+        shutil.rmtree(state, ignore_errors=True)
+    with Services() as services:
+        demo = Demo(state, services, instant_heat=instant_heat or check)
+        demo.run()
+        if check:
+            return _play(demo)
+        say(demo.greeting())
+        while (ended := services.first_ended()) is None:
+            time.sleep(0.5)
+        raise StepFailed(
+            f"{ended.name} ended with code {ended.exit_code}. {ended.log} ends:\n{tail(ended.log)}"
+        )

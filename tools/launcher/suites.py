@@ -1,0 +1,181 @@
+"""The test suites: which environment each needs, run two at a time, one table at the end."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.launcher.processes import end_with_launcher
+from tools.launcher.steps import StepFailed, say, step, tail
+from tools.launcher.toolchain import BROWNIE, OCTOPRINT, PORTAL, ROOT, child_environment
+
+LOGS = ROOT / ".imprimatur" / "test"
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+SUITE_TIMEOUT = 1500
+"""Seconds after which a suite is stopped and counts as failed."""
+_COUNTS = re.compile(r"(\d+) (passed|failed|error|errors|skipped)\b")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One suite: its commands, all of which must end with 0."""
+
+    name: str
+    commands: tuple[tuple[str, ...], ...]
+    lane: int
+    needs_browser: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a suite ended."""
+
+    suite: Suite
+    succeeded: bool
+    passed: int
+    failed: int
+    skipped: int
+    seconds: float
+    log: Path
+
+
+def _pytest(*arguments: str) -> tuple[str, ...]:
+    return (PORTAL.command("python"), "-m", "pytest", *arguments)
+
+
+# Two lanes, because two cores are what a small machine has; the slow suites share no lane with each other.
+ALL = (
+    Suite(
+        "checks",
+        (
+            (PORTAL.command("ruff"), "check", "."),
+            (PORTAL.command("ruff"), "format", "--check", "."),
+            (PORTAL.command("mypy"), "imprimatur", "app/services", "tools/launcher"),
+        ),
+        lane=0,
+    ),
+    Suite("unit", (_pytest("tests/unit"),), lane=0),
+    Suite("contracts", ((BROWNIE.command("python"), "tools/brownie_cli.py", "test"),), lane=0),
+    Suite("portal", (_pytest("tests/portal"),), lane=0),
+    Suite("plugin", ((OCTOPRINT.command("python"), "-m", "pytest", "tests/plugin"),), lane=1),
+    Suite("e2e", (_pytest("tests/e2e"),), lane=1, needs_browser=True),
+)
+NAMES = tuple(suite.name for suite in ALL)
+
+
+def find_chromium() -> str | None:
+    """Path of an installed Chromium."""
+    return next((found for name in CHROMIUM_NAMES if (found := shutil.which(name))), None)
+
+
+def ensure_chromium() -> str:
+    """Path of Chromium, installed through apt when it is missing and this user may.
+
+    Raises:
+        StepFailed: it is missing; says what to install.
+    """
+    if found := find_chromium():
+        return found
+    apt = shutil.which("apt-get")
+    if apt is None or os.geteuid() != 0:
+        raise StepFailed("The e2e suite needs Chromium. Install it: sudo apt-get install chromium")
+    with step("Chromium, through apt"):
+        LOGS.mkdir(parents=True, exist_ok=True)
+        log = LOGS / "apt.log"
+        env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+        with log.open("w") as output:
+            for argv in ([apt, "update"], [apt, "install", "-y", "--no-install-recommends", "chromium"]):
+                done = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+                if done.returncode:
+                    raise StepFailed(f"apt couldn't install Chromium. {log} ends:\n{tail(log)}")
+    found = find_chromium()
+    if found is None:
+        raise StepFailed("apt installed Chromium, but there is no command chromium.")
+    return found
+
+
+def _run_command(argv: tuple[str, ...], log: Path, env: dict[str, str]) -> bool:
+    """Whether the command ended with 0 in time; a group of its own, so that nothing of it is left."""
+    with log.open("a") as output:
+        output.write(f"$ {' '.join(argv)}\n")
+        output.flush()
+        process = subprocess.Popen(
+            argv,
+            cwd=ROOT,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=end_with_launcher,
+        )
+        try:
+            return process.wait(SUITE_TIMEOUT) == 0
+        except subprocess.TimeoutExpired:
+            output.write(f"stopped after {SUITE_TIMEOUT} s\n")
+            return False
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def _run_suite(suite: Suite, env: dict[str, str]) -> Result:
+    started = time.monotonic()
+    log = LOGS / f"{suite.name}.log"
+    log.write_text("")
+    say(f"… {suite.name}")
+    # All commands run, so that one look shows everything that is wrong.
+    outcomes = [_run_command(argv, log, env) for argv in suite.commands]
+    counts = {"passed": 0, "failed": 0, "skipped": 0}
+    summaries = [
+        line for line in log.read_text(errors="replace").splitlines() if re.match(r"=+ .* in [\d.]+s", line)
+    ]
+    for number, kind in _COUNTS.findall(" ".join(summaries)):
+        counts["failed" if kind.startswith("error") else kind] += int(number)
+    if not summaries:
+        counts["passed"], counts["failed"] = outcomes.count(True), outcomes.count(False)
+    succeeded = all(outcomes) and counts["failed"] == 0 and counts["skipped"] == 0 and counts["passed"] > 0
+    seconds = time.monotonic() - started
+    say(f"{'✓' if succeeded else '✗'} {suite.name} ({seconds:.0f} s)")
+    return Result(suite, succeeded, seconds=seconds, log=log, **counts)
+
+
+def _run_lane(suites: list[Suite], env: dict[str, str]) -> list[Result]:
+    return [_run_suite(suite, env) for suite in suites]
+
+
+def _table(results: list[Result]) -> str:
+    rows = [f"{'suite':<12}{'passed':>8}{'failed':>8}{'skipped':>9}{'time':>9}"]
+    rows += [
+        f"{r.suite.name:<12}{r.passed:>8}{r.failed:>8}{r.skipped:>9}{r.seconds:>7.0f} s"
+        f"{'' if r.succeeded else '   FAILED'}"
+        for r in results
+    ]
+    return "\n".join(rows)
+
+
+def run_suites(names: list[str]) -> int:
+    """Run the named suites, or all; 0 when every one succeeded. A skipped test counts as a failure."""
+    chosen = [suite for suite in ALL if not names or suite.name in names]
+    env = child_environment()
+    if any(suite.needs_browser for suite in chosen):
+        env["IMPRIMATUR_CHROMIUM"] = ensure_chromium()
+    LOGS.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    with ThreadPoolExecutor(2) as pool:
+        lanes = [pool.submit(_run_lane, [s for s in chosen if s.lane == lane], env) for lane in (0, 1)]
+    results = [result for lane in lanes for result in lane.result()]
+    for result in results:
+        if not result.succeeded:
+            say(f"\n{result.suite.name} failed. {result.log.relative_to(ROOT)} ends:\n{tail(result.log, 60)}")
+    say(f"\n{_table(results)}")
+    failed = sum(r.failed or not r.succeeded for r in results)
+    say(f"\n{len(results)} suites in {time.monotonic() - started:.0f} s")
+    say(f"{sum(r.passed for r in results)} passed, {failed} failed")
+    return 0 if failed == 0 else 1
