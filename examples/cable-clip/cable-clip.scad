@@ -39,13 +39,15 @@ mouth = 0.74;
 mouth_angle = 138;
 
 /* [Body] */
-// Length of the clip along the rail; this is the height of the print.
-length = 7.8;
-// Wall of the jaw and of the ring; 2.2 is four lines of 0.6 without a gap.
-wall = 2.2;
-// 45 degree chamfer along every edge of both faces; the lower one also hides
-// the widened first layer.
-chamfer = 0.6;
+// Length of the clip along the rail; this is the height of the print, 25 whole
+// layers of 0.28.
+length = 7;
+// Wall of the jaw and of the ring; 2.25 is four lines of 0.6 without a gap.
+wall = 2.25;
+// 45 degree chamfer along every edge of both faces; the lower one makes up for
+// the widened first layer.  A larger one would leave the first layer too narrow
+// for four lines.
+chamfer = 0.22;
 // Radius that fills the inner corners, where a sharp corner would crack.
 fillet = 1.4;
 
@@ -53,8 +55,8 @@ fillet = 1.4;
 // Segments of a full circle: of the ring and its bore, of rounded corners, and
 // of the chamfer.  The last two stay low, because they are multiplied by the
 // number of corners of the outline.
-ring_fn = 40;
-corner_fn = 16;
+ring_fn = 36;
+corner_fn = 12;
 chamfer_fn = 8;
 
 slot = rail_thickness + rail_clearance;
