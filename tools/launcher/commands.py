@@ -16,9 +16,10 @@ DEFAULT_STATE = ROOT / ".imprimatur" / "demo"
 
 def _demo(arguments: argparse.Namespace) -> int:
     install(PORTAL, BROWNIE, OCTOPRINT)
-    return demo.run_demo(
-        arguments.state.absolute(), check=arguments.check, instant_heat=arguments.instant_heat
-    )
+    state: Path = arguments.state.absolute()
+    if arguments.check:
+        return demo.play_in_demo(state.with_name(f"{state.name}-check"), "tools.story")
+    return demo.run_demo(state, arguments.instant_heat)
 
 
 def _test(arguments: argparse.Namespace) -> int:
@@ -44,9 +45,8 @@ def _brownie(arguments: argparse.Namespace) -> int:
 
 def _pictures(_arguments: argparse.Namespace) -> int:
     install(PORTAL, BROWNIE, OCTOPRINT)
-    return subprocess.run(
-        [PORTAL.command("python"), "tools/pictures.py"], cwd=ROOT, env=child_environment()
-    ).returncode
+    suites.ensure_chromium()
+    return demo.play_in_demo(ROOT / ".imprimatur" / "pictures", "tools.pictures")
 
 
 def _clean(arguments: argparse.Namespace) -> int:

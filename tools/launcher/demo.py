@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.launcher.processes import Services, free_port, http_ok, node_answers
+from tools.launcher.processes import Services, end_with_launcher, free_port, http_ok, node_answers
 from tools.launcher.steps import StepFailed, say, step, tail
 from tools.launcher.toolchain import BROWNIE, OCTOPRINT, PORTAL, ROOT, anvil, child_environment
 
@@ -266,25 +266,24 @@ def example_gcode() -> Path:
     return next((ROOT / "examples").glob("*/*.gcode"))
 
 
-def _play(demo: Demo) -> int:
-    argv = [PORTAL.command("python"), "tools/story.py", demo.summary]
-    return subprocess.run([*map(str, argv)], cwd=ROOT, env=demo.env).returncode
-
-
-def run_demo(state: Path, check: bool, instant_heat: bool) -> int:
-    """Run the demo until a signal, or play its story and stop; the exit code."""
-    if check:
-        # A story of its own: it starts from nothing and leaves nothing.
-        state = state.with_name(f"{state.name}-check")
-        shutil.rmtree(state, ignore_errors=True)
+def run_demo(state: Path, instant_heat: bool) -> int:
+    """Run the demo until a signal. Raises StepFailed when a server ends by itself."""
     with Services() as services:
-        demo = Demo(state, services, instant_heat=instant_heat or check)
+        demo = Demo(state, services, instant_heat)
         demo.run()
-        if check:
-            return _play(demo)
         say(demo.greeting())
         while (ended := services.first_ended()) is None:
             time.sleep(0.5)
         raise StepFailed(
             f"{ended.name} ended with code {ended.exit_code}. {ended.log} ends:\n{tail(ended.log)}"
         )
+
+
+def play_in_demo(state: Path, script: str) -> int:
+    """Run a script with a demo of its own, which starts from nothing; the script's exit code."""
+    shutil.rmtree(state, ignore_errors=True)
+    with Services() as services:
+        demo = Demo(state, services, instant_heat=True)
+        demo.run()
+        argv = [PORTAL.command("python"), "-m", script, str(demo.summary)]
+        return subprocess.run(argv, cwd=ROOT, env=demo.env, preexec_fn=end_with_launcher).returncode

@@ -1,0 +1,1 @@
+"""Public pages about what stands on the chain: no login, no cookies."""

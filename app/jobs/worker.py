@@ -1,0 +1,80 @@
+"""The worker: the only process that opens the operator's key."""
+
+import signal
+import threading
+import time
+from types import FrameType
+
+import structlog
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.models.base import now
+from app.services import worker_status
+from app.services.contracts import Contracts
+from app.services.outbox import Outbox
+from imprimatur.address_book import NotDeployed
+from imprimatur.chain.rpc import NodeRefused, NodeUnreachable
+from imprimatur.chain.signers import Signer
+
+POLL = 0.5
+"""Seconds between two passes when nothing happened."""
+BEAT = 3.0
+"""Seconds between two signs of life."""
+
+log = structlog.get_logger()
+
+
+class Worker:
+    """One loop. `stop` ends it after the pass it is in."""
+
+    def __init__(self, sessions: sessionmaker[Session], contracts: Contracts, signer: Signer) -> None:
+        self._sessions = sessions
+        self._contracts = contracts
+        self._signer = signer
+        self._stopping = threading.Event()
+        self._last_beat: tuple[float, str | None] = (float("-inf"), None)
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def run(self) -> None:
+        with self._sessions() as session:
+            worker_status.announce(session, self._signer.address, now())
+        log.info("worker_started", operator=self._signer.address)
+        while not self._stopping.is_set():
+            if not self.step():
+                self._stopping.wait(POLL)
+        log.info("worker_stopped")
+
+    def step(self) -> bool:
+        """One pass and a sign of life; whether anything moved."""
+        changed = 0
+        problem: str | None = None
+        try:
+            changed = Outbox(self._sessions, self._contracts.licenses(), self._signer).step()
+        except NodeUnreachable as error:
+            problem = "node_unreachable"
+            log.warning(problem, error=str(error))
+        except NotDeployed as error:
+            problem = "not_deployed"
+            log.warning(problem, error=str(error))
+        except NodeRefused as error:
+            problem = "node_refused"
+            log.warning(problem, code=error.code, error=error.message[:200])
+        last, told = self._last_beat
+        if problem != told or time.monotonic() - last > BEAT:
+            with self._sessions() as session:
+                worker_status.beat(session, now(), problem)
+            self._last_beat = (time.monotonic(), problem)
+        return changed > 0
+
+
+def run_until_signalled(worker: Worker) -> None:
+    """Run; SIGTERM and SIGINT end it cleanly."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        worker.stop()
+
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, stop)
+    worker.run()

@@ -1,0 +1,17 @@
+"""What use cases need of the chain."""
+
+from typing import Protocol
+
+from imprimatur.chain.print_license import PrintLicense
+
+
+class Contracts(Protocol):
+    """Gives the contract once the node answers."""
+
+    def licenses(self) -> PrintLicense:
+        """The contract.
+
+        Raises:
+            NodeUnreachable: the node doesn't answer.
+            NotDeployed: the address book has no contract on the node's chain.
+        """

@@ -1,0 +1,145 @@
+"""What the portal must be told, read from `IMPRIMATUR_*` environment variables and validated once."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from imprimatur.errors import ImprimaturError
+
+PROJECT = Path(__file__).resolve().parents[1]
+DEFAULT_FOLDER = PROJECT / ".imprimatur" / "portal"
+MIN_SECRET_BYTES = 32
+
+
+class SettingInvalid(ImprimaturError):
+    """A setting is missing or can't be meant."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"{name}: {problem}")
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of every portal process. None of them opens the operator's key.
+
+    Attributes:
+        database_url: SQLAlchemy URL.
+        storage: folder of the uploaded files; outside of anything a web server serves.
+        chain_url: JSON-RPC endpoint of the chain node.
+        deployments: folder of the address books, one JSON file per chain id.
+        secret_key: signs sessions and CSRF tokens.
+        max_upload: largest accepted upload, in bytes.
+        public_url: where browsers reach the portal; cookies are `Secure` when it is https.
+    """
+
+    database_url: str
+    storage: Path
+    chain_url: str
+    deployments: Path
+    secret_key: bytes
+    max_upload: int
+    public_url: str
+
+    @property
+    def https(self) -> bool:
+        return urlsplit(self.public_url).scheme == "https"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What only the worker needs: where the operator's key lies and what opens it."""
+
+    keystore: Path
+    password: str
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings; makes the secret key's file when there is none.
+
+    Raises:
+        SettingInvalid: names the variable and what is wrong with it.
+    """
+    env = os.environ if environment is None else environment
+    database = env.get("IMPRIMATUR_DATABASE_URL") or f"sqlite:///{DEFAULT_FOLDER / 'portal.db'}"
+    if "://" not in database:
+        raise SettingInvalid("IMPRIMATUR_DATABASE_URL", "must be a URL such as sqlite:////srv/portal.db")
+    secret_file = Path(env.get("IMPRIMATUR_SECRET_KEY_FILE") or DEFAULT_FOLDER / "secret_key")
+    return Settings(
+        database_url=database,
+        storage=Path(env.get("IMPRIMATUR_STORAGE") or DEFAULT_FOLDER / "files").absolute(),
+        chain_url=_http_url(env, "IMPRIMATUR_CHAIN_URL", "http://127.0.0.1:8545"),
+        deployments=Path(env.get("IMPRIMATUR_DEPLOYMENTS") or PROJECT / "deployments").absolute(),
+        secret_key=_secret_key(secret_file),
+        max_upload=_megabytes(env.get("IMPRIMATUR_MAX_UPLOAD_MB") or "1024"),
+        public_url=_http_url(env, "IMPRIMATUR_PUBLIC_URL", "http://127.0.0.1:5000"),
+    )
+
+
+def load_worker(environment: Mapping[str, str] | None = None) -> WorkerSettings:
+    """The worker's own settings; reads the password, not the key.
+
+    Raises:
+        SettingInvalid: missing, or the password file can't be read.
+    """
+    env = os.environ if environment is None else environment
+    needed = {
+        "IMPRIMATUR_OPERATOR_KEYSTORE": "the worker signs with the key in this file (Web3 Secret Storage)",
+        "IMPRIMATUR_OPERATOR_PASSWORD_FILE": "the worker opens its key with the password in this file",
+    }
+    for name, purpose in needed.items():
+        if not env.get(name):
+            raise SettingInvalid(name, f"isn't set; {purpose}")
+    password_file = Path(env["IMPRIMATUR_OPERATOR_PASSWORD_FILE"])
+    try:
+        password = password_file.read_text().strip()
+    except OSError as error:
+        raise SettingInvalid(
+            "IMPRIMATUR_OPERATOR_PASSWORD_FILE", f"can't be read: {error.strerror}"
+        ) from error
+    return WorkerSettings(Path(env["IMPRIMATUR_OPERATOR_KEYSTORE"]), password)
+
+
+def _http_url(env: Mapping[str, str], name: str, default: str) -> str:
+    url = env.get(name) or default
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SettingInvalid(name, f"{url!r} isn't an http or https URL")
+    return url.rstrip("/")
+
+
+def _megabytes(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
+        raise SettingInvalid(
+            "IMPRIMATUR_MAX_UPLOAD_MB", f"{text!r} isn't a number of megabytes from 1 to 1000000"
+        )
+    return int(text) * 1_000_000
+
+
+def _secret_key(path: Path) -> bytes:
+    """Read the secret, making it first when it is missing. Safe when several processes start at once."""
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_hex(MIN_SECRET_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+            # A link, unlike a rename, never replaces the key that another process made just now.
+            with suppress(FileExistsError):
+                os.link(draft, path)
+            draft.unlink()
+        secret = path.read_bytes().strip()
+    except OSError as error:
+        raise SettingInvalid("IMPRIMATUR_SECRET_KEY_FILE", f"{path}: {error.strerror}") from error
+    if len(secret) < MIN_SECRET_BYTES:
+        raise SettingInvalid(
+            "IMPRIMATUR_SECRET_KEY_FILE", f"{path} holds fewer than {MIN_SECRET_BYTES} bytes"
+        )
+    return secret

@@ -1,0 +1,40 @@
+"""The owner's first page: what there is, and what happened last."""
+
+from flask import Blueprint, render_template
+
+from app.auth import access
+from app.extensions import db
+from app.models import IntentState
+from app.runtime import runtime
+from app.services import accounts, designs, issuing, printers
+from app.services.explorer import Entry, Kind
+from imprimatur.address_book import NotDeployed
+from imprimatur.chain.rpc import NodeRefused, NodeUnreachable
+
+LATEST = 8
+blueprint = Blueprint("dashboard", __name__)
+
+
+@blueprint.get("/")
+@access.owner
+def home() -> str:
+    owner = access.the_owner()
+    licenses = issuing.licenses_of(db.session, owner)
+    entries: list[Entry] | None
+    try:
+        entries = runtime().explorer.of_owner(db.session, runtime().chain.licenses(), owner.account)
+    except (NodeUnreachable, NodeRefused, NotDeployed):
+        entries = None
+    return render_template(
+        "dashboard.html",
+        owner=owner,
+        designs=designs.designs_of(db.session, owner),
+        printers=printers.printers_of(db.session, owner),
+        licenses=licenses,
+        waiting=[x for x in licenses if x.intent.state in (IntentState.QUEUED, IntentState.SENT)],
+        failed=[x for x in licenses if x.intent.state is IntentState.FAILED],
+        issued=None if entries is None else sum(e.copies or 0 for e in entries if e.kind is Kind.ISSUED),
+        used=None if entries is None else sum(e.kind is Kind.USED for e in entries),
+        latest=None if entries is None else entries[::-1][:LATEST],
+        permission=accounts.permission_of(db.session, runtime().chain, owner),
+    )

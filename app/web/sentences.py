@@ -1,0 +1,97 @@
+"""Refusals and states in the reader's language."""
+
+from typing import Any
+
+from app.language import file_size, number
+from app.language import translated as _
+from app.models import Intent
+from app.services import designs, issuing, printers
+from app.services.accounts import Standing
+from app.services.addresses import InvalidAddress
+from imprimatur.errors import ImprimaturError
+from imprimatur.license_id import MAX_TEXT_LENGTH, InvalidLicenseNumber
+
+
+def refusal(error: ImprimaturError) -> str:
+    """Why something was refused."""
+    match error:
+        case designs.WrongKind():
+            return _("Only G-code is taken: .gcode, .gco or .g files.")
+        case designs.NotGcode():
+            return _("There is no G-code in this file. Export it from your slicer again.")
+        case designs.EmptyFile():
+            return _("The file is empty.")
+        case designs.Interrupted():
+            return _("The connection was lost. Nothing was kept; try again.")
+        case designs.TooLarge():
+            return _("The file is larger than %(limit)s.", limit=file_size(error.limit))
+        case InvalidAddress():
+            if error.mistyped:
+                return _("The address has a typing error: its checksum is wrong.")
+            return _("An address is 0x followed by 40 hexadecimal digits.")
+        case printers.PrinterKnown():
+            return _("This wallet is already in your list as “%(name)s”.", name=error.name)
+        case printers.NameMissing():
+            return _(
+                "Give the printer a name of at most %(most)s characters.", most=number(printers.MAX_NAME)
+            )
+        case InvalidLicenseNumber():
+            return _("A license number has 1 to %(most)s printable characters.", most=number(MAX_TEXT_LENGTH))
+        case issuing.NumberTaken():
+            return _("You have another license with the number %(number)s.", number=error.number)
+        case issuing.CopiesOutOfRange():
+            return _("A license has 1 to %(most)s copies.", most=number(issuing.MAX_COPIES))
+        case issuing.DayOutOfRange():
+            return _("The last day of validity is in the past or too far away.")
+        case issuing.PortalNotAllowed():
+            return standing(error.permission.standing)
+    return str(error)
+
+
+def standing(state: Standing) -> str:
+    """Whether the portal may issue, and what to do when it may not."""
+    return {
+        Standing.ALLOWED: _("The portal may issue licenses for your account."),
+        Standing.NOT_GIVEN: _(
+            "The portal isn't allowed to issue licenses for your account. "
+            "Give it the right on the page Account."
+        ),
+        Standing.ENDED: _("The portal's right to issue has ended. Give it again on the page Account."),
+        Standing.NO_OPERATOR: _("The portal's worker has never run, so nothing can be issued yet."),
+        Standing.UNKNOWN: _("The chain node doesn't answer right now. Orders wait until it does."),
+    }[state]
+
+
+def reason(intent: Intent) -> str | None:
+    """Why an order waits or failed, and what to do about it."""
+    if intent.reason is None:
+        return None
+    facts: dict[str, Any] = intent.facts or {}
+    sentences = {
+        "node_unreachable": _(
+            "The chain node doesn't answer. The order is kept and goes out as soon as it does."
+        ),
+        "not_deployed": _("No contract is known on this chain. The order is kept until one is deployed."),
+        "node_refused": _(
+            "The chain node refuses the transaction: %(message)s", message=facts.get("message", "")
+        ),
+        "no_funds": _(
+            "The portal's account has too little ether to pay for the transaction. "
+            "The order goes out as soon as its operator tops it up."
+        ),
+        "nonce_taken": _("Another transaction of the portal came first. The order is signed again."),
+        "nonce_known": _(
+            "The chain node is behind the portal's records. The order waits until it has caught up."
+        ),
+        "reverted": _("The contract reverted the transaction. Nothing was issued; you can order again."),
+        "not_allowed": _(
+            "The portal isn't allowed to issue for your account any more. "
+            "Give it the right again on the page Account, then order again."
+        ),
+        "number_taken": _(
+            "Your account already has a license with this number, on other terms. Choose another number."
+        ),
+        "day_passed": _("The last day of validity has passed. Issue a new license with a later day."),
+        "contract_refused": _("The contract refused the order (%(error)s).", error=facts.get("error", "")),
+    }
+    return sentences.get(intent.reason, intent.reason)

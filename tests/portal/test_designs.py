@@ -1,0 +1,206 @@
+"""Taking in print files."""
+
+import hashlib
+import io
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from portal.stage import GCODE, Party
+from sqlalchemy.orm import Session
+from werkzeug.exceptions import ClientDisconnected
+
+from app.extensions import db
+from app.models import Design
+from app.services import designs
+from app.services.storage import FileStore
+
+
+def stored(app: Flask) -> list[Path]:
+    folder = app.extensions["imprimatur"].settings.storage
+    return sorted(folder.iterdir()) if folder.exists() else []
+
+
+def test_upload(app: Flask, owner: Party) -> None:
+    answer = owner.upload()
+    digest = hashlib.sha256(GCODE).hexdigest()
+    assert (answer.status_code, answer.get_json()["sha256"]) == (201, digest)
+    page = owner.client.get(answer.get_json()["location"]).get_data(as_text=True)
+    for text in (
+        digest,
+        "clip.gcode",
+        "PLA",
+        "1 h 2 min",
+        "0.28 mm",
+        "400.09 mm",
+        "1.2 g",
+        "PrusaSlicer 2.5.0",
+    ):
+        assert text in page, text
+    (file,) = stored(app)
+    assert file.read_bytes() == GCODE
+    assert len(file.name) == 32
+    assert "clip" not in file.name
+    assert file.stat().st_mode & 0o077 == 0
+
+
+def test_what_isnt_in_the_file_is_said(owner: Party) -> None:
+    location = owner.upload(b"G28\nG1 X1 E1\n").get_json()["location"]
+    assert owner.client.get(location).get_data(as_text=True).count("not in the file") == 5
+
+
+def test_the_same_file_is_one_design(app: Flask, owner: Party, rival: Party) -> None:
+    first, second = owner.upload(), owner.upload(name="other.gcode")
+    assert second.status_code == 200
+    assert second.get_json()["location"] == first.get_json()["location"] + "?known=1"
+    assert len(stored(app)) == 1
+    assert rival.upload().status_code == 201
+    assert len(stored(app)) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "status", "words"),
+    [
+        (GCODE, "clip.stl", 422, "Only G-code is taken"),
+        (GCODE, "", 422, "Only G-code is taken"),
+        (GCODE, ".gcode", 422, "Only G-code is taken"),
+        (b"", "clip.gcode", 422, "The file is empty"),
+        (b"Dear diary,\n", "clip.gcode", 422, "no G-code in this file"),
+        (b"G28\n" + b"\0" * 100, "clip.gcode", 422, "no G-code in this file"),
+        (b"\x89PNG" * 200_000, "clip.gcode", 422, "no G-code in this file"),
+        (b"G28\n" * 260_000, "clip.gcode", 413, "larger than 1 MB"),
+    ],
+)
+def test_refused_uploads_leave_nothing(
+    app: Flask, session: Session, owner: Party, content: bytes, name: str, status: int, words: str
+) -> None:
+    answer = owner.upload(content, name)
+    assert answer.status_code == status
+    assert answer.content_type == "application/problem+json"
+    assert words in answer.get_json()["detail"]
+    assert stored(app) == []
+    assert session.query(Design).count() == 0
+
+
+class Cut(io.BytesIO):
+    """A browser that goes away half-way."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell() > 0:
+            raise ClientDisconnected
+        return super().read(size)
+
+
+def test_an_interrupted_upload_leaves_nothing(app: Flask, session: Session, owner: Party) -> None:
+    store = app.extensions["imprimatur"].files
+    with pytest.raises(ClientDisconnected):
+        designs.add_design(session, store, owner.user, "a.gcode", Cut(GCODE * 20_000), 10**9)
+    assert stored(app) == []
+    answer = owner.client.put(
+        "/designs/files?name=a.gcode",
+        input_stream=io.BytesIO(GCODE),
+        environ_overrides={"CONTENT_LENGTH": str(len(GCODE) + 1000)},
+        headers={"X-CSRFToken": owner.csrf()},
+    )
+    assert answer.status_code == 400
+    assert stored(app) == []
+    assert session.query(Design).count() == 0
+
+
+def test_a_server_that_hides_the_interruption(app: Flask, session: Session, owner: Party) -> None:
+    """gunicorn ends the stream as if all had come."""
+    answer = owner.client.put(
+        "/designs/files?name=a.gcode",
+        input_stream=io.BytesIO(GCODE),
+        environ_overrides={"CONTENT_LENGTH": str(len(GCODE) + 1000), "wsgi.input_terminated": True},
+        headers={"X-CSRFToken": owner.csrf(), "Accept": "application/json"},
+    )
+    assert answer.status_code == 400
+    assert "Nothing was kept" in answer.get_json()["detail"]
+    assert stored(app) == []
+    assert session.query(Design).count() == 0
+
+
+def test_the_limit_holds_without_a_length(app: Flask, owner: Party) -> None:
+    """Chunked bodies announce none; what counts is what was read."""
+    endless = io.BytesIO(b"G1 X1\n" * 500_000)
+    answer = owner.client.put(
+        "/designs/files?name=a.gcode",
+        input_stream=endless,
+        environ_overrides={"wsgi.input_terminated": True},
+        headers={"X-CSRFToken": owner.csrf(), "Transfer-Encoding": "chunked"},
+    )
+    assert answer.status_code == 413
+    assert endless.tell() < 2_100_000
+    assert stored(app) == []
+
+
+def test_a_failing_database_leaves_no_file(
+    app: Flask, session: Session, owner: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(session, "commit", broken)
+    store = app.extensions["imprimatur"].files
+    with pytest.raises(OSError, match="disk full"):
+        designs.add_design(session, store, owner.user, "a.gcode", io.BytesIO(GCODE), 10**9)
+    assert stored(app) == []
+
+
+def test_the_same_file_twice_at_once(app: Flask, owner: Party) -> None:
+    store, user = app.extensions["imprimatur"].files, owner.user
+    results: list[int] = []
+
+    def add() -> None:
+        with app.app_context():
+            results.append(
+                designs.add_design(db.session, store, user, "a.gcode", io.BytesIO(GCODE), 10**9)[0].id
+            )
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(results)) == 1
+    assert len(results) == 4
+    assert len(stored(app)) == 1
+
+
+def test_sweeping_takes_only_what_died(tmp_path: Path) -> None:
+    import os
+
+    store = FileStore(tmp_path)
+    key = store.write([b"kept"])
+    old, young = tmp_path / "a.part", tmp_path / "b.part"
+    old.touch()
+    young.touch()
+    os.utime(old, (time.time() - 10**6,) * 2)
+    assert store.sweep() == 1
+    assert sorted(tmp_path.iterdir()) == sorted([store.path(key), young])
+    with pytest.raises(ValueError, match="isn't a storage key"):
+        store.path("../../etc/passwd")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("clip.GCODE", "clip.GCODE"),
+        ("../../etc/x.gcode", "x.gcode"),
+        ("C:\\parts\\x.gco", "x.gco"),
+        ('a<b>"c.g', "abc.g"),
+        ("\u202eevil.gcode", "evil.gcode"),
+        ("ü.gcode", "ü.gcode"),
+    ],
+)
+def test_file_names(given: str, kept: str) -> None:
+    assert designs.clean_name(given) == kept
+
+
+def test_long_file_names() -> None:
+    name = designs.clean_name("x" * 500 + ".gcode")
+    assert len(name) == 120
+    assert name.endswith("x.gcode")

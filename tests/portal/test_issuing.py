@@ -1,0 +1,228 @@
+"""From an owner's order to a license on the chain."""
+
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from portal.stage import Party, TestChain, refreshed
+from sqlalchemy.orm import Session
+
+from app.jobs.worker import Worker
+from app.models import Attempt, Design, Intent, IntentState, License, Printer
+from app.models.base import now
+from app.services import issuing
+from imprimatur.chain.interface import ContractReverted
+from imprimatur.chain.print_license import Order, Right
+from imprimatur.chain.signers import KeySigner
+from imprimatur.license_id import number_from_text
+
+pytestmark = pytest.mark.usefixtures("operator")
+
+
+def order(owner: Party, design: Design, printer: Printer, **changes: Any) -> Any:
+    fields = {
+        "design": design.id,
+        "printer": printer.id,
+        "number": "4711-A4-58572",
+        "copies": 4,
+        "last_day": "",
+    }
+    return owner.post("/licenses", **{**fields, **changes})
+
+
+def only_license(session: Session) -> License:
+    session.expire_all()
+    return session.query(License).one()
+
+
+@pytest.mark.usefixtures("allowed")
+def test_one_license(
+    session: Session,
+    chain: TestChain,
+    worker: Worker,
+    owner: Party,
+    design: Design,
+    printer: Printer,
+    machine: KeySigner,
+) -> None:
+    day = (now() + timedelta(days=30)).date()
+    answer = order(owner, design, printer, last_day=day.isoformat())
+    license = only_license(session)
+    assert (answer.status_code, answer.location) == (303, f"/licenses/{license.id}")
+    page = owner.client.get(answer.location).get_data(as_text=True)
+    assert 'data-state="queued"' in page
+    assert "Waiting to be sent to the chain." in page
+    assert worker.step()
+    assert refreshed(session, license).intent.state is IntentState.SENT
+    assert "waiting for the chain to confirm" in owner.client.get(answer.location).get_data(as_text=True)
+    assert worker.step()
+    assert refreshed(session, license).intent.state is IntentState.DONE
+
+    on_chain = chain.licenses.license_of(int(license.id, 16))
+    assert on_chain is not None
+    assert (on_chain.printer, on_chain.file_hash) == (machine.address, design.sha256)
+    assert (on_chain.remaining, on_chain.used) == (4, 0)
+    assert on_chain.valid_until == issuing.end_of_day(day)
+    page = owner.client.get(answer.location).get_data(as_text=True)
+    assert '<strong id="copies-left">4</strong>' in page
+    assert "Issued for 4 copies" in page
+    assert license.intent.transaction_hash in page  # type: ignore[operator]
+
+    chain.use(machine, license)
+    part = owner.client.get(f"/licenses/{license.id}/state").get_data(as_text=True)
+    assert '<strong id="copies-left">3</strong>' in part
+    assert "Copy no. 1 used" in part
+    seen = part.split("seen=")[1].split('"')[0]
+    assert owner.client.get(f"/licenses/{license.id}/state?seen={seen}").status_code == 204
+    assert "4711-A4-58572" in owner.client.get("/").get_data(as_text=True)
+    assert "4711-A4-58572" in owner.client.get("/licenses").get_data(as_text=True)
+    assert not worker.step()
+
+
+@pytest.mark.usefixtures("allowed")
+def test_a_double_click_is_one_license(
+    session: Session, worker: Worker, owner: Party, design: Design, printer: Printer
+) -> None:
+    first, second = order(owner, design, printer), order(owner, design, printer)
+    assert first.location == second.location
+    assert order(owner, design, printer, number="  4711-A4-58572 ").location == first.location
+    while worker.step():
+        pass
+    assert order(owner, design, printer).location == first.location
+    assert not worker.step()
+    assert session.query(Attempt).count() == 1
+
+
+@pytest.mark.usefixtures("allowed")
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"number": " "}, "1 to 64 printable characters"),
+        ({"number": "x" * 65}, "1 to 64 printable characters"),
+        ({"copies": "0"}, "1 to 65,535 copies"),
+        ({"copies": "65536"}, "1 to 65,535 copies"),
+        ({"copies": "-1"}, "1 to 65,535 copies"),
+        ({"copies": "many"}, "1 to 65,535 copies"),
+        ({"last_day": "2020-01-01"}, "in the past"),
+        ({"last_day": "2106-01-01"}, "in the past or too far away"),
+        ({"last_day": "tomorrow"}, "in the past"),
+    ],
+)
+def test_orders_that_cant_be(
+    session: Session, owner: Party, design: Design, printer: Printer, changes: dict[str, str], words: str
+) -> None:
+    answer = order(owner, design, printer, **changes)
+    assert answer.status_code == 422
+    assert words in answer.get_data(as_text=True)
+    assert session.query(Intent).count() == 0
+
+
+@pytest.mark.usefixtures("allowed")
+def test_a_number_has_one_meaning(owner: Party, design: Design, printer: Printer) -> None:
+    order(owner, design, printer)
+    answer = order(owner, design, printer, copies=5)
+    assert answer.status_code == 422
+    assert "another license with the number 4711-A4-58572" in answer.get_data(as_text=True)
+
+
+@pytest.mark.usefixtures("allowed")
+def test_numbers_are_suggested(session: Session, owner: Party, design: Design, printer: Printer) -> None:
+    assert issuing.suggest_number(session, owner.user, 2026) == "AS-2026-0001"
+    order(owner, design, printer, number="AS-2026-0041")
+    order(owner, design, printer, number="AS-2026-other")
+    assert issuing.suggest_number(session, owner.user, 2026) == "AS-2026-0042"
+
+
+def test_without_the_right_nothing_is_queued(
+    session: Session, owner: Party, design: Design, printer: Printer
+) -> None:
+    page = owner.client.get("/licenses/new").get_data(as_text=True)
+    assert 'id="permission-banner"' in page
+    answer = order(owner, design, printer)
+    assert answer.status_code == 422
+    assert "allowed to issue licenses for your account" in answer.get_data(as_text=True)
+    assert session.query(Intent).count() == 0
+
+
+def test_a_right_that_ended(
+    chain: TestChain, operator: KeySigner, owner: Party, design: Design, printer: Printer
+) -> None:
+    chain.authorize(owner.signer, operator.address, until=int(time.time()) - 100)
+    assert "right to issue has ended" in order(owner, design, printer).get_data(as_text=True)
+    assert "has ended" in owner.client.get("/account").get_data(as_text=True)
+
+
+@pytest.mark.usefixtures("allowed")
+def test_a_portal_that_was_cut_off_cant_issue(
+    session: Session,
+    chain: TestChain,
+    worker: Worker,
+    operator: KeySigner,
+    owner: Party,
+    design: Design,
+    printer: Printer,
+) -> None:
+    """Neither by its pages, nor with an order that was queued before, nor by the contract."""
+    order(owner, design, printer)
+    license = only_license(session)
+    chain.authorize(owner.signer, operator.address, Right.NONE, until=0)
+    while worker.step():
+        pass
+    failed = refreshed(session, license)
+    assert (failed.intent.state, failed.intent.reason) == (IntentState.FAILED, "not_allowed")
+    assert chain.licenses.license_of(int(license.id, 16)) is None
+    page = owner.client.get(f"/licenses/{license.id}").get_data(as_text=True)
+    assert "allowed to issue for your account any more" in page
+
+    assert order(owner, design, printer, number="AS-2").status_code == 422
+    again = owner.post(f"/licenses/{license.id}/again")
+    assert again.status_code == 303
+    assert refreshed(session, license).intent.state is IntentState.FAILED
+    forced = Order(
+        owner=owner.signer.address,
+        number=number_from_text("AS-3"),
+        printer=printer.address,
+        file_hash=design.sha256,
+        copies=1,
+        deadline=int(time.time()) + 3600,
+    )
+    with pytest.raises(ContractReverted, match="NotAllowed"):
+        chain.send(operator, chain.licenses.issue_call(forced, as_operator=True))
+
+    chain.authorize(owner.signer, operator.address)
+    owner.post(f"/licenses/{license.id}/again")
+    while worker.step():
+        pass
+    assert refreshed(session, license).intent.state is IntentState.DONE
+
+
+def test_the_account_page(chain: TestChain, operator: KeySigner, owner: Party) -> None:
+    text = owner.client.get("/account").get_data(as_text=True)
+    assert owner.signer.address in text
+    assert operator.address in text
+    assert 'class="standing is-not_given"' in text
+    assert "python3 run.py brownie run authorize_portal" in text
+    chain.authorize(owner.signer, operator.address)
+    assert 'class="standing is-allowed"' in owner.client.get("/account").get_data(as_text=True)
+    chain.node.down = True
+    assert 'class="standing is-unknown"' in owner.client.get("/account").get_data(as_text=True)
+
+
+def test_printers(app: Flask, owner: Party, rival: Party, machine: KeySigner) -> None:
+    swapped = machine.address[:2] + machine.address[2:].swapcase()
+    for name, address, words in [
+        ("A", "0x12", "0x followed by 40 hexadecimal digits"),
+        ("A", "0x" + "0" * 40, "0x followed by 40 hexadecimal digits"),
+        ("A", swapped, "typing error"),
+        ("", machine.address, "Give the printer a name"),
+    ]:
+        answer = owner.post("/printers", name=name, address=address)
+        assert answer.status_code == 422
+        assert words in answer.get_data(as_text=True)
+    assert owner.post("/printers", name=" Mk 4 ", address=machine.address.lower()).status_code == 302
+    assert machine.address in owner.client.get("/printers").get_data(as_text=True)
+    again = owner.post("/printers", name="Other", address=machine.address)
+    assert "already in your list as “Mk 4”" in again.get_data(as_text=True)
+    assert rival.post("/printers", name="Same wallet", address=machine.address).status_code == 302

@@ -1,0 +1,205 @@
+"""Settings, commands, migrations, health, and who reads the operator's key."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from portal.stage import PASSWORD, TestChain
+from sqlalchemy.orm import Session
+
+from app import settings
+from app.extensions import alembic, db
+from app.models import Printer, User
+from app.settings import SettingInvalid, Settings
+from imprimatur.chain.signers import KeySigner, create_keystore
+from support.node import ROOT
+
+
+def test_models_and_migrations_agree(app: Flask) -> None:
+    with app.app_context():
+        assert alembic.compare_metadata() == []
+        alembic.downgrade("base")
+        alembic.upgrade()
+        assert alembic.compare_metadata() == []
+
+
+def test_sqlite_is_configured(app: Flask) -> None:
+    with app.app_context(), db.engine.connect() as connection:
+        pragma = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "foreign_keys", "synchronous", "busy_timeout")
+        }
+    assert pragma == {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 2, "busy_timeout": 15_000}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("IMPRIMATUR_DATABASE_URL", "portal.db"),
+        ("IMPRIMATUR_CHAIN_URL", "localhost:8545"),
+        ("IMPRIMATUR_CHAIN_URL", "file:///etc/passwd"),
+        ("IMPRIMATUR_PUBLIC_URL", "portal.example"),
+        ("IMPRIMATUR_MAX_UPLOAD_MB", "1 GB"),
+        ("IMPRIMATUR_MAX_UPLOAD_MB", "0"),
+        ("IMPRIMATUR_SECRET_KEY_FILE", "/proc/none/secret"),
+    ],
+)
+def test_wrong_settings_are_named(tmp_path: Path, name: str, value: str) -> None:
+    environment = {"IMPRIMATUR_SECRET_KEY_FILE": str(tmp_path / "secret"), name: value}
+    with pytest.raises(SettingInvalid, match=name):
+        settings.load(environment)
+
+
+def test_the_secret_is_made_once(tmp_path: Path) -> None:
+    environment = {"IMPRIMATUR_SECRET_KEY_FILE": str(tmp_path / "deep" / "secret")}
+    first = settings.load(environment)
+    assert len(first.secret_key) == 64
+    assert settings.load(environment).secret_key == first.secret_key
+    assert (tmp_path / "deep" / "secret").stat().st_mode & 0o077 == 0
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["secret"]
+    (tmp_path / "deep" / "secret").write_text("short")
+    with pytest.raises(SettingInvalid, match="fewer than 32 bytes"):
+        settings.load(environment)
+
+
+def test_the_worker_names_what_it_misses(tmp_path: Path) -> None:
+    with pytest.raises(SettingInvalid, match="IMPRIMATUR_OPERATOR_KEYSTORE"):
+        settings.load_worker({})
+    with pytest.raises(SettingInvalid, match="IMPRIMATUR_OPERATOR_PASSWORD_FILE"):
+        settings.load_worker(
+            {"IMPRIMATUR_OPERATOR_KEYSTORE": "x", "IMPRIMATUR_OPERATOR_PASSWORD_FILE": str(tmp_path / "none")}
+        )
+
+
+def test_the_web_never_reads_the_operators_key(tmp_path: Path, chain: TestChain) -> None:
+    """Every file that a web process opens is recorded: the keystore and its password aren't among them."""
+    keystore, password = tmp_path / "operator.json", tmp_path / "password"
+    create_keystore(keystore, "pw")
+    password.write_text("pw")
+    script = """
+import sys
+opened = []
+sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+from app import create_app
+from app.extensions import alembic
+app = create_app()
+with app.app_context():
+    alembic.upgrade()
+client = app.test_client()
+for url in ("/", "/login", "/explorer", "/healthz", "/api/v1/device/licenses"):
+    client.get(url)
+assert any(path.endswith("secret") for path in opened), "the hook works"
+sys.exit(any("operator.json" in path or path.endswith("password") for path in opened))
+"""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "IMPRIMATUR_DATABASE_URL": f"sqlite:///{tmp_path / 'p.db'}",
+        "IMPRIMATUR_SECRET_KEY_FILE": str(tmp_path / "secret"),
+        "IMPRIMATUR_CHAIN_URL": "http://127.0.0.1:1",
+        "IMPRIMATUR_OPERATOR_KEYSTORE": str(keystore),
+        "IMPRIMATUR_OPERATOR_PASSWORD_FILE": str(password),
+    }
+    assert subprocess.run([sys.executable, "-c", script], env=environment, timeout=60).returncode == 0
+
+
+def test_commands_can_be_repeated(app: Flask, session: Session, machine: KeySigner) -> None:
+    run = app.test_cli_runner()
+    add = ["add-owner", "Aero@Example.com", "--name", "Aero Spares", "--account", machine.address.lower()]
+    first, second = run.invoke(args=add, input=PASSWORD + "\n"), run.invoke(args=add, input=PASSWORD + "\n")
+    assert first.output == f"Added aero@example.com with the account {machine.address}.\n"
+    assert second.output.startswith("Updated")
+    assert session.query(User).count() == 1
+    printer = ["add-printer", "aero@example.com", "MK4", machine.address]
+    assert run.invoke(args=printer).output.startswith("Added MK4")
+    again = run.invoke(args=printer)
+    assert (again.exit_code, again.output) == (0, "The wallet is already there as MK4.\n")
+    assert session.query(Printer).count() == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "password", "words"),
+    [
+        (["add-owner", "a@b.c", "--name", "A", "--account", "0x12"], PASSWORD, "40 hexadecimal digits"),
+        (
+            ["add-owner", "ab.c", "--name", "A", "--account", "0x" + "1" * 40],
+            PASSWORD,
+            "isn't an e-mail address",
+        ),
+        (["add-owner", "a@b.c", "--name", "A", "--account", "0x" + "1" * 40], "short", "at least 8"),
+        (["add-printer", "no@b.c", "A", "0x" + "1" * 40], "", "There is no owner"),
+        (["worker"], "", "IMPRIMATUR_OPERATOR_KEYSTORE"),
+    ],
+)
+def test_commands_say_what_is_wrong(app: Flask, arguments: list[str], password: str, words: str) -> None:
+    result = app.test_cli_runner().invoke(args=arguments, input=password + "\n")
+    assert result.exit_code == 1
+    assert words in result.output
+
+
+def test_health(app: Flask, chain: TestChain, operator: KeySigner) -> None:
+    answer = app.test_client().get("/healthz")
+    assert (answer.status_code, answer.get_json()) == (200, {"database": "ok", "chain": "ok", "worker": "ok"})
+    chain.node.down = True
+    answer = app.test_client().get("/healthz")
+    assert (answer.status_code, answer.get_json()["chain"]) == (503, "down")
+
+
+def test_health_without_anything(tmp_path: Path, chain: TestChain) -> None:
+    from app import create_app
+
+    empty = Settings(
+        f"sqlite:///{tmp_path / 'none.db'}",
+        tmp_path,
+        "http://127.0.0.1:1",
+        tmp_path,
+        b"k" * 32,
+        1,
+        "http://x",
+    )
+    app = create_app(empty, provider=chain.node)
+    answer = app.test_client().get("/healthz")
+    assert answer.status_code == 503
+    assert answer.get_json() == {"database": "down", "chain": "no_contract", "worker": "unknown"}
+    with app.app_context():
+        db.engine.dispose()
+
+
+def test_the_worker_stops_cleanly(tmp_path: Path, template_database: bytes) -> None:
+    """SIGTERM ends it with 0, although the node never answered; its account is known by then."""
+    import signal
+    import sqlite3
+    import time
+
+    (tmp_path / "p.db").write_bytes(template_database)
+    signer = create_keystore(tmp_path / "operator.json", "pw")
+    (tmp_path / "password").write_text("pw\n")
+    environment = {
+        **os.environ,
+        "IMPRIMATUR_DATABASE_URL": f"sqlite:///{tmp_path / 'p.db'}",
+        "IMPRIMATUR_SECRET_KEY_FILE": str(tmp_path / "secret"),
+        "IMPRIMATUR_STORAGE": str(tmp_path / "files"),
+        "IMPRIMATUR_CHAIN_URL": "http://127.0.0.1:1",
+        "IMPRIMATUR_OPERATOR_KEYSTORE": str(tmp_path / "operator.json"),
+        "IMPRIMATUR_OPERATOR_PASSWORD_FILE": str(tmp_path / "password"),
+    }
+    command = [sys.executable, "-m", "flask", "--app", "app", "worker"]
+    process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    row = None
+    deadline = time.monotonic() + 30
+    while (row is None or row[1] is None) and time.monotonic() < deadline:
+        time.sleep(0.1)
+        connection = sqlite3.connect(tmp_path / "p.db")
+        row = connection.execute("SELECT operator, problem FROM worker_status").fetchone()
+        connection.close()
+    process.send_signal(signal.SIGTERM)
+    _, logged = process.communicate(timeout=10)
+    assert process.returncode == 0, logged
+    assert row == (signer.address, "node_unreachable")
+    messages = [json.loads(line)["message"] for line in logged.splitlines()]
+    assert messages[0] == "worker_started"
+    assert messages[-1] == "worker_stopped"

@@ -1,0 +1,164 @@
+"""What the worker does when something isn't as it should be."""
+
+import time
+
+import pytest
+from flask import Flask
+from portal.stage import Party, TestChain, refreshed
+from sqlalchemy.orm import Session
+
+from app.jobs.worker import Worker
+from app.models import Attempt, Design, IntentState, License, Printer
+from app.models.base import now
+from app.services import issuing
+from app.services.issuing import Terms
+from app.services.outbox import Outbox
+from imprimatur.chain.print_license import Order
+from imprimatur.chain.signers import KeySigner
+from imprimatur.license_id import number_from_text
+
+
+@pytest.fixture
+def license(
+    app: Flask, session: Session, owner: Party, design: Design, printer: Printer, allowed: None
+) -> License:
+    chain = app.extensions["imprimatur"].chain
+    return issuing.order_license(session, chain, owner.user, Terms("AS-1", design, printer, 3), now().date())
+
+
+def own_order(owner: Party, license: License, copies: int = 3) -> Order:
+    return Order(
+        owner=owner.signer.address,
+        number=number_from_text(license.number),
+        printer=license.printer_address,
+        file_hash=license.file_hash,
+        copies=copies,
+        deadline=int(time.time()) + 3600,
+    )
+
+
+def test_the_node_is_down(
+    session: Session, chain: TestChain, worker: Worker, owner: Party, license: License
+) -> None:
+    chain.node.down = True
+    assert not worker.step()
+    waiting = refreshed(session, license).intent
+    assert (waiting.state, waiting.reason) == (IntentState.QUEUED, "node_unreachable")
+    page = owner.client.get(f"/licenses/{license.id}").get_data(as_text=True)
+    assert "goes out as soon as it does" in page
+    chain.node.down = False
+    while worker.step():
+        pass
+    assert refreshed(session, license).intent.state is IntentState.DONE
+
+
+def test_orders_wait_while_the_node_is_down(
+    session: Session, chain: TestChain, owner: Party, design: Design, printer: Printer, operator: KeySigner
+) -> None:
+    chain.node.down = True
+    fields = {"design": design.id, "printer": printer.id, "number": "AS-9", "copies": 1}
+    answer = owner.post("/licenses", **fields)
+    assert answer.status_code == 303
+    assert owner.client.get(answer.location).status_code == 200
+
+
+def test_the_portal_has_no_ether(
+    app: Flask, session: Session, chain: TestChain, worker: Worker, owner: Party, license: License
+) -> None:
+    poor = chain.account(ether=0)
+    chain.authorize(owner.signer, poor.address)
+    outbox = Outbox(worker._sessions, chain.licenses, poor)
+    assert outbox.step() == 0
+    waiting = refreshed(session, license).intent
+    assert (waiting.state, waiting.reason) == (IntentState.QUEUED, "no_funds")
+    assert "too little ether" in owner.client.get(f"/licenses/{license.id}").get_data(as_text=True)
+    chain.fund(poor.address, 1)
+    assert outbox.step() == 1
+    assert outbox.step() == 1
+    done = refreshed(session, license).intent
+    assert (done.state, done.reason) == (IntentState.DONE, None)
+
+
+def test_an_identical_license_is_success(
+    session: Session, chain: TestChain, worker: Worker, owner: Party, license: License
+) -> None:
+    receipt = chain.send(owner.signer, chain.licenses.issue_call(own_order(owner, license)))
+    assert worker.step()
+    intent = refreshed(session, license).intent
+    assert (intent.state, intent.transaction_hash) == (IntentState.DONE, receipt["transactionHash"])
+    assert session.query(Attempt).count() == 0
+
+
+def test_another_license_with_the_number_is_not(
+    session: Session, chain: TestChain, worker: Worker, owner: Party, license: License
+) -> None:
+    chain.send(owner.signer, chain.licenses.issue_call(own_order(owner, license, copies=9)))
+    worker.step()
+    intent = refreshed(session, license).intent
+    assert (intent.state, intent.reason) == (IntentState.FAILED, "number_taken")
+    page = owner.client.get(f"/licenses/{license.id}").get_data(as_text=True)
+    assert "on other terms" in page
+
+
+def test_a_nonce_that_something_else_used(
+    session: Session, chain: TestChain, worker: Worker, operator: KeySigner, owner: Party, license: License
+) -> None:
+    """The key was used elsewhere between signing and sending: sign anew, issue once."""
+
+    class Stop(Exception):
+        pass
+
+    def stop(name: str) -> None:
+        if name == "committed":
+            raise Stop
+
+    with pytest.raises(Stop):
+        Outbox(worker._sessions, chain.licenses, operator, stop).step()
+    chain.send(operator, chain.licenses.set_operator_call(owner.signer.address, 0, 0))  # type: ignore[arg-type]
+    while worker.step():
+        pass
+    assert refreshed(session, license).intent.state is IntentState.DONE
+    assert [a.open for a in session.query(Attempt)] == [False, False]
+    assert len(list(chain.licenses.events("LicenseIssued"))) == 1
+
+
+def test_a_reverted_transaction_tells_its_reason(
+    session: Session, chain: TestChain, worker: Worker, operator: KeySigner, owner: Party, license: License
+) -> None:
+    """Cut off after signing, before mining."""
+    outbox = Outbox(
+        worker._sessions, chain.licenses, operator, lambda name: cut() if name == "committed" else None
+    )
+    tested = []
+
+    def cut() -> None:
+        tested.append(chain.authorize(owner.signer, operator.address, until=0))
+
+    outbox.step()
+    assert tested
+    for _ in range(3):
+        worker.step()
+    intent = refreshed(session, license).intent
+    assert (intent.state, intent.reason) == (IntentState.FAILED, "not_allowed")
+    assert list(chain.licenses.events("LicenseIssued")) == []
+
+
+def test_many_orders_go_out_in_a_row(
+    app: Flask,
+    session: Session,
+    chain: TestChain,
+    worker: Worker,
+    owner: Party,
+    design: Design,
+    printer: Printer,
+    allowed: None,
+) -> None:
+    connection = app.extensions["imprimatur"].chain
+    for n in range(20):
+        terms = Terms(f"AS-{n}", design, printer, 1)
+        issuing.order_license(session, connection, owner.user, terms, now().date())
+    while worker.step():
+        pass
+    nonces = [a.nonce for a in session.query(Attempt).order_by(Attempt.id)]
+    assert nonces == list(range(20))
+    assert len(list(chain.licenses.events("LicenseIssued"))) == 20
