@@ -12,6 +12,7 @@ import secrets
 import time
 from dataclasses import dataclass
 
+from imprimatur.chain.account import load_account
 from imprimatur.chain.signers import Signer
 from imprimatur.errors import ImprimaturError
 
@@ -56,7 +57,7 @@ def authenticate(header: str | None, method: str, target: str, body: bytes = b""
     Raises:
         NotAuthenticated: with the reason.
     """
-    from eth_account import Account
+    account = load_account()
     from eth_account.messages import encode_defunct
     from eth_utils.address import to_checksum_address
 
@@ -68,7 +69,7 @@ def authenticate(header: str | None, method: str, target: str, body: bytes = b""
         raise NotAuthenticated(f"The clocks of printer and portal differ by more than {MAX_SKEW} s.")
     message = encode_defunct(primitive=_text(method, target, timestamp, nonce, body))
     try:
-        signer = Account.recover_message(message, signature=match[4])
+        signer = account.recover_message(message, signature=match[4])
     except Exception as error:  # eth-keys raises several unrelated types for bytes that are no signature
         raise NotAuthenticated("The signature is malformed.") from error
     if signer != claimed:

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any, Protocol
 
+from imprimatur.chain.account import load_account
 from imprimatur.errors import ImprimaturError
 
 
@@ -30,9 +31,7 @@ class KeySigner:
     """Signs with a secp256k1 key in memory."""
 
     def __init__(self, key: bytes) -> None:
-        from eth_account import Account
-
-        self._account = Account.from_key(key)
+        self._account = load_account().from_key(key)
 
     @property
     def address(self) -> str:
@@ -57,10 +56,8 @@ def open_keystore(path: Path, password: str) -> KeySigner:
     Raises:
         KeystoreUnusable: missing, damaged, or another password.
     """
-    from eth_account import Account
-
     try:
-        return KeySigner(bytes(Account.decrypt(json.loads(path.read_text()), password)))
+        return KeySigner(bytes(load_account().decrypt(json.loads(path.read_text()), password)))
     except FileNotFoundError as error:
         raise KeystoreUnusable(f"There is no keystore at {path}.") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -75,8 +72,7 @@ def create_keystore(path: Path, password: str) -> KeySigner:
     Raises:
         FileExistsError: there is a file at `path`.
     """
-    from eth_account import Account
-
+    Account = load_account()
     account = Account.create()
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
