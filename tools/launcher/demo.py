@@ -174,6 +174,7 @@ class Demo:
             "IMPRIMATUR_DATABASE_URL": f"sqlite:///{folder / 'portal.db'}",
             "IMPRIMATUR_STORAGE": str(folder / "files"),
             "IMPRIMATUR_SECRET_KEY_FILE": str(secret),
+            "IMPRIMATUR_PUBLIC_URL": self.portal_url,
             "IMPRIMATUR_CHAIN_URL": self.chain_url,
             "IMPRIMATUR_DEPLOYMENTS": str(self.deployments),
         }
@@ -211,7 +212,13 @@ class Demo:
                 "--workers",
                 "2",
             ]
-            gunicorn += ["--threads", "4", "--bind", f"127.0.0.1:{self.ports['portal']}"]
+            gunicorn += [
+                "--threads",
+                "4",
+                "--no-control-socket",
+                "--bind",
+                f"127.0.0.1:{self.ports['portal']}",
+            ]
             log = self.logs / "portal-web.log"
             self.web = self.services.start("The portal", gunicorn, log, self.env | portal, ROOT)
 
