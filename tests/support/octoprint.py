@@ -160,8 +160,8 @@ class OctoPrint:
         answer.raise_for_status()
         return answer.json()
 
-    def post(self, path: str, **body: Any) -> requests.Response:
-        return self.request("POST", path, json=body)
+    def post(self, target: str, /, **body: Any) -> requests.Response:
+        return self.request("POST", target, json=body)
 
     def state(self) -> str:
         return str(self.get("/api/connection")["current"]["state"])

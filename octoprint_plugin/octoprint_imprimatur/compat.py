@@ -1,0 +1,174 @@
+"""Every touch of an OctoPrint API that isn't documented for plugins (OctoPrint 1.11).
+
+A new OctoPrint version is supported when this module and its tests are.
+"""
+
+import io
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from octoprint.filemanager import FileDestinations
+from octoprint.filemanager.util import StreamWrapper
+
+from octoprint_imprimatur.licensed_file import LicensedFile
+from octoprint_imprimatur.policy import Job, Source
+
+_log = logging.getLogger("octoprint.plugins.imprimatur.compat")
+
+_ENDING = frozenset(
+    {
+        "trigger:cancel",
+        "trigger:pause",
+        "script:afterPrintCancelled",
+        "script:afterPrintPaused",
+        "script:afterPrintDone",
+    }
+)
+_CANCEL_TAGS = frozenset({"source:plugin", "plugin:imprimatur"})
+STUB_TEXT = "; Placeholder of a licensed job. The part itself is never stored here.\n"
+
+
+class NotStarted(Exception):
+    """OctoPrint didn't start the licensed file; `str` says why."""
+
+
+def source_of(tags: set[str] | None) -> Source:
+    """Where a line comes from, by the tags that OctoPrint's communication layer gives it."""
+    tags = tags or set()
+    if "source:file" in tags:
+        return Source.FILE
+    if "source:job" in tags:
+        return Source.ENDING if tags & _ENDING else Source.JOB
+    return Source.OTHER
+
+
+def job_of(comm: Any, permitted: LicensedFile | None) -> Job:
+    """What `comm` is busy with; LICENSED only for the very object that was permitted."""
+    current = comm._currentFile
+    if permitted is not None and current is permitted and not permitted.revoked:
+        return Job.LICENSED
+    return Job.UNLICENSED if comm.isBusy() else Job.NONE
+
+
+def end_job(comm: Any, within_file: bool) -> None:
+    """Cancel an unlicensed job.
+
+    Args:
+        within_file: called for a line of the file. That thread owns the job lock, and unless the job ends
+            right here OctoPrint runs through the whole file and reports it as printed. For all other lines
+            taking that lock here could wait for a thread that waits for us.
+    """
+    if within_file:
+        comm.cancelPrint(disable_log_position=True, tags=set(_CANCEL_TAGS))
+    else:
+        _in_background(lambda: comm.cancelPrint(disable_log_position=True, tags=set(_CANCEL_TAGS)))
+
+
+def end_transfer(comm: Any) -> None:
+    """Give up copying a file to the printer's card, whose M28 was held back.
+
+    OctoPrint's own way would end with M29: the printer knows of no file that it should close.
+    """
+
+    def give_up() -> None:
+        with comm._jobLock:
+            current = comm._currentFile
+            if not comm.isStreaming() or comm.isPrinting():
+                return
+            comm._currentFile = None
+            current.close()
+            comm._callback.on_comm_file_transfer_failed(
+                current.getLocalFilename(), current.getRemoteFilename(), 0.0
+            )
+
+    if comm.isStreaming():
+        _in_background(give_up)
+
+
+def _in_background(action: Callable[[], Any]) -> None:
+    def run() -> None:
+        try:
+            action()
+        except Exception:
+            _log.exception("Ending a refused job failed; its lines stay held back.")
+
+    threading.Thread(target=run, name="imprimatur-end-job", daemon=True).start()
+
+
+def start_licensed(
+    printer: Any,
+    files: Any,
+    stub: str,
+    name: str,
+    source: BinaryIO,
+    job_id: str,
+    user: str | None,
+    permit: Callable[[LicensedFile], None],
+) -> LicensedFile:
+    """Put the checked bytes into OctoPrint's job and start it.
+
+    `name` is shown to people; `permit` is called with the object before anything of it can leave.
+
+    Raises:
+        NotStarted: the printer got busy or disconnected, or somebody selected another file meanwhile.
+    """
+    files.add_file(
+        FileDestinations.LOCAL,
+        stub,
+        StreamWrapper(stub, io.BytesIO(STUB_TEXT.encode())),
+        allow_overwrite=True,
+        # A finished analysis keeps OctoPrint from analysing the placeholder.
+        analysis={"_empty": True},
+        display=name or None,
+        user=user,
+    )
+    path = files.path_on_disk(FileDestinations.LOCAL, stub)
+    comm = printer._comm
+    if comm is None or not printer.is_ready():
+        raise NotStarted("the printer isn't ready")
+    # The same order of locks as in OctoPrint's own start: job, then sending.
+    with comm._jobLock:
+        printer.select_file(stub, False, user=user)
+        if comm._currentFile is None or comm._currentFile.getFilename() != path:
+            raise NotStarted("the placeholder couldn't be selected")
+        licensed = LicensedFile(
+            path,
+            source,
+            job_id,
+            offsets_callback=comm.getOffsets,
+            current_tool_callback=comm.getCurrentTool,
+            user=user,
+        )
+        comm._currentFile = licensed
+        comm._callback.on_comm_file_selected(path, licensed.getFilesize(), False, user=user)
+        permit(licensed)
+        printer.start_print(user=user, tags=set(_CANCEL_TAGS))
+        if comm._currentFile is not licensed or not licensed.started or comm.isError():
+            raise NotStarted("the printer didn't accept the job")
+    return licensed
+
+
+def release(printer: Any, licensed: LicensedFile) -> None:
+    """Take a licensed file that isn't printing any more out of OctoPrint's job."""
+    comm = printer._comm
+    if comm is not None and comm._currentFile is licensed and not comm.isBusy():
+        printer.unselect_file()
+    licensed.close()
+
+
+def is_current(printer: Any, licensed: LicensedFile) -> bool:
+    """Whether the licensed file is still being printed, paused, or brought to its end."""
+    comm = printer._comm
+    return comm is not None and comm._currentFile is licensed and comm.isBusy()
+
+
+def remove_stub(files: Any, stub: str) -> None:
+    """Delete a placeholder; never a file of the same name that somebody else made."""
+    if not files.file_exists(FileDestinations.LOCAL, stub):
+        return
+    with open(files.path_on_disk(FileDestinations.LOCAL, stub), "rb") as file:
+        if file.read(len(STUB_TEXT) + 1) != STUB_TEXT.encode():
+            return
+    files.remove_file(FileDestinations.LOCAL, stub)

@@ -1,0 +1,35 @@
+"""The printer's key."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from conftest import address_in
+from imprimatur.chain.signers import KeystoreUnusable
+from octoprint_imprimatur import keys
+
+
+def test_the_command_makes_a_key_and_prints_only_its_address(tmp_path: Path) -> None:
+    address = address_in(tmp_path)
+    assert address.startswith("0x")
+    assert len(address) == 42
+    assert keys.open_or_create(keys.data_folder(tmp_path)).address == address
+    for file in keys.data_folder(tmp_path).iterdir():
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_keystore_without_its_password_is_never_replaced(tmp_path: Path) -> None:
+    keys.open_or_create(tmp_path)
+    before = (tmp_path / keys.KEYSTORE).read_bytes()
+    (tmp_path / keys.PASSWORD).unlink()
+    with pytest.raises(KeystoreUnusable, match="missing beside it"):
+        keys.open_or_create(tmp_path)
+    assert (tmp_path / keys.KEYSTORE).read_bytes() == before
+
+
+def test_another_password(tmp_path: Path) -> None:
+    keys.open_or_create(tmp_path)
+    (tmp_path / keys.PASSWORD).write_text("another")
+    with pytest.raises(KeystoreUnusable):
+        keys.open_or_create(tmp_path)
