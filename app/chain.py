@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imprimatur import address_book
+from imprimatur.chain.account import kept_recursion_limit
 from imprimatur.chain.print_license import CONTRACT, PrintLicense
 from imprimatur.chain.rpc import CONNECT_TIMEOUT, READ_TIMEOUT, NodeRefused, NodeUnreachable
 
@@ -16,7 +17,8 @@ class Web3Rpc:
     """The library's `Rpc` over a web3.py provider."""
 
     def __init__(self, provider: "BaseProvider") -> None:
-        from web3 import Web3
+        with kept_recursion_limit():
+            from web3 import Web3
 
         self.web3 = Web3(provider)
 
@@ -43,7 +45,8 @@ class Web3Rpc:
 
 def http_rpc(url: str) -> Web3Rpc:
     """The node at `url`. Nothing is asked yet."""
-    from web3 import HTTPProvider
+    with kept_recursion_limit():
+        from web3 import HTTPProvider
 
     # Callers decide what to repeat and when: the worker by its loop, a page by saying so.
     provider = HTTPProvider(

@@ -5,13 +5,23 @@ hundred kilobytes of opening brackets overflow the stack of whoever parses them 
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
-def load_account() -> Any:
-    """The class `eth_account.Account`, with the recursion limit as it was before."""
+@contextmanager
+def kept_recursion_limit() -> Iterator[None]:
+    """Around the first import of eth-account or web3: the recursion limit stays what it was."""
     limit = sys.getrecursionlimit()
-    from eth_account import Account
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
-    sys.setrecursionlimit(limit)
+
+def load_account() -> Any:
+    """The class `eth_account.Account`."""
+    with kept_recursion_limit():
+        from eth_account import Account
     return Account

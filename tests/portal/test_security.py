@@ -1,6 +1,8 @@
 """Sign-in, sessions, CSRF, headers."""
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,3 +136,19 @@ def test_logs_carry_no_secrets(app: Flask, owner: Party, capsys: pytest.CaptureF
     assert '"path": "/explorer"' in logged
     for secret in ("private-search", "hidden", PASSWORD, "imprimatur_session"):
         assert secret not in logged
+
+
+def test_web3_leaves_the_recursion_limit_alone():
+    """One of web3's dependencies raises it so far that nested JSON overflows the stack."""
+    code = (
+        "import sys; limit = sys.getrecursionlimit()\n"
+        "from app.chain import http_rpc; http_rpc('http://127.0.0.1:1')\n"
+        "from imprimatur.device_auth import NotAuthenticated, authenticate\n"
+        "try: authenticate('Imprimatur address=0x' + '1' * 40 + ', time=1, nonce=' + '0' * 32\n"
+        "    + ', signature=0x' + '2' * 130, 'GET', '/')\n"
+        "except NotAuthenticated: pass\n"
+        "assert 'web3' in sys.modules and 'eth_account' in sys.modules\n"
+        "assert sys.getrecursionlimit() == limit, sys.getrecursionlimit()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
