@@ -48,7 +48,7 @@ def _pytest(*arguments: str) -> tuple[str, ...]:
     return (PORTAL.command("python"), "-m", "pytest", *arguments)
 
 
-# Two lanes, because two cores are what a small machine has; the slow suites share no lane with each other.
+# Two lanes, because two cores are what a small machine has; the slowest has one of its own.
 ALL = (
     Suite(
         "checks",
@@ -62,7 +62,7 @@ ALL = (
     Suite("unit", (_pytest("tests/unit"),), lane=0),
     Suite("contracts", ((BROWNIE.command("python"), "tools/brownie_cli.py", "test"),), lane=0),
     Suite("portal", (_pytest("tests/portal"),), lane=0),
-    Suite("plugin", ((OCTOPRINT.command("python"), "-m", "pytest", "tests/plugin"),), lane=1),
+    Suite("plugin", ((OCTOPRINT.command("python"), "-m", "pytest", "tests/plugin"),), lane=0),
     Suite("e2e", (_pytest("tests/e2e"),), lane=1, needs_browser=True),
 )
 NAMES = tuple(suite.name for suite in ALL)
