@@ -327,7 +327,7 @@ def test_a_node_that_refuses_the_bytes_leaves_the_job_open(shop: Shop, chain: Ch
         shop.flow.begin(license.id)
     assert refused.value.message.key == "unsettled"
     node.broken.clear()
-    assert shop.flow.settle_open()
+    wait_for("Everything is settled", shop.flow.settle_open, 20, 0.05)
     assert shop.journal.job(job.id).state is State.CONSUMED
     assert shop.used(license) == 1
 
@@ -341,7 +341,7 @@ def test_another_transaction_took_the_nonce(shop: Shop, chain: Chain, owner: Key
     order = chain.licenses.set_operator_call(owner.address, Right.NONE, 0)
     chain.send(shop.signer, order)
     node.broken.clear()
-    assert shop.flow.settle_open()
+    wait_for("Everything is settled", shop.flow.settle_open, 20, 0.05)
     job = shop.journal.job(job.id)
     assert (job.state, key_of(job)) == (State.ABANDONED, "overtaken")
     assert shop.used(license) == 0
@@ -411,7 +411,7 @@ def test_killed_around_each_commit(shop: Shop, commit: int, after: bool) -> None
     shop.open()
     printed_before = len(shop.machine.started)
     shop.flow.recover()
-    assert shop.flow.settle_open()
+    wait_for("Everything is settled", shop.flow.settle_open, 20, 0.05)
     assert len(shop.machine.started) == printed_before, "nothing starts by itself"
     jobs = shop.journal.recent()
     waiting = [job for job in jobs if job.state is State.CONSUMED]
