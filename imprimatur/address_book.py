@@ -56,5 +56,8 @@ def store(folder: Path, deployment: Deployment) -> Path:
         "transaction": deployment.transaction,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(book, indent=2) + "\n")
+    # Whole or not at all: a half-written book would hide every contract of this chain.
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(book, indent=2) + "\n")
+    partial.replace(path)
     return path

@@ -2,17 +2,22 @@
 
 - Its wheels hold compiled modules that crash on settings this project needs; their sources, installed
   beside them, don't. An import finder prefers the sources.
-- HOME and the networks are the project's own: nothing is read from or written to the user's ~/.brownie.
+- HOME is a temporary folder with the project's own networks: the user's ~/.brownie isn't touched.
 - The compiler is tools/solcx (npm's solc), the node npm's anvil, on a port of its own: `brownie test`
   attaches to whatever listens on its port and reverts its blocks.
 - `--network imprimatur` is the chain at IMPRIMATUR_RPC_URL.
 """
 
+import atexit
+import fcntl
+import hashlib
 import json
 import os
 import shutil
+import signal
 import socket
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
@@ -21,7 +26,7 @@ from pathlib import Path
 from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
-HOME = ROOT / ".imprimatur" / "brownie"
+BUILD = ROOT / "build"
 
 
 class SourceFinder(MetaPathFinder):
@@ -73,21 +78,54 @@ def networks(rpc_url: str | None) -> dict[str, object]:
     return {"live": live, "development": [anvil]}
 
 
+def stop(number: int, _frame: object) -> None:
+    """End as a program does, so that Brownie stops the node that it started."""
+    sys.exit(128 + number)
+
+
+def compile_once() -> None:
+    """Compile when a source has changed; of several Brownies at once, one does it and the others wait.
+
+    They share the build folder, and Brownie itself writes there without asking who reads.
+    """
+    sources = sorted((ROOT / "contracts").rglob("*.sol"))
+    files = [ROOT / "brownie-config.yaml", ROOT / "package-lock.json", *sources]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    BUILD.mkdir(exist_ok=True)
+    stamp = BUILD / "stamp"
+    with (BUILD / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if stamp.exists() and stamp.read_text() == digest:
+            return
+        stamp.unlink(missing_ok=True)
+        from brownie import project
+
+        project.load(ROOT, raise_if_loaded=False).close()
+        stamp.write_text(digest)
+
+
 def main() -> None:
-    data = HOME / ".brownie"
-    data.mkdir(parents=True, exist_ok=True)
     rpc_url = os.environ.get("IMPRIMATUR_RPC_URL")
+    if "imprimatur" in sys.argv and not rpc_url:
+        sys.exit("Set IMPRIMATUR_RPC_URL: the address of the chain node behind `--network imprimatur`.")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    home = tempfile.TemporaryDirectory(prefix="imprimatur-brownie-")
+    atexit.register(home.cleanup)
+    data = Path(home.name) / ".brownie"
+    data.mkdir()
     (data / "network-config.yaml").write_text(json.dumps(networks(rpc_url), indent=2))
-    os.environ["HOME"] = str(HOME)
+    os.environ["HOME"] = home.name
     os.environ.setdefault("SOLCX_BINARY_PATH", str(ROOT / "tools" / "solcx"))
     binaries = sorted((ROOT / "node_modules" / "@foundry-rs").glob("anvil-*/bin"))
     os.environ["PATH"] = os.pathsep.join([*map(str, binaries), os.environ["PATH"]])
     os.chdir(ROOT)
-    # Brownie remembers deployments by chain id; a fresh development chain has the same id. The address book
-    # in deployments/ is the memory.
-    shutil.rmtree(ROOT / "build" / "deployments", ignore_errors=True)
     sys.meta_path.insert(0, SourceFinder())
     sys.argv[0] = "brownie"
+    # Brownie remembers deployments by chain id; a fresh development chain has the same id. The address book
+    # in deployments/ is the memory.
+    shutil.rmtree(BUILD / "deployments", ignore_errors=True)
+    compile_once()
     from brownie._cli.__main__ import main as brownie
 
     brownie()

@@ -7,6 +7,7 @@ import pytest
 import requests
 
 from support.demo import RunningDemo
+from support.octoprint import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -39,3 +40,15 @@ def test_no_process_is_left(state, number):
     if known.exists():
         assert known.read_text() == contract, "the second start deployed the contract again"
     known.write_text(contract)
+
+
+def test_killed_during_set_up_leaves_nothing(state):
+    demo = RunningDemo(state)
+    demo.begin()
+    wait_for(
+        "Brownie works", lambda: any("brownie_cli" in " ".join(p.cmdline()) for p in demo.processes()), 60
+    )
+    processes = demo.processes()
+    demo.signal(signal.SIGKILL)
+    _gone, alive = psutil.wait_procs(processes, timeout=60)
+    assert not alive

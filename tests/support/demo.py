@@ -15,6 +15,7 @@ import requests
 
 from support.node import ROOT
 from support.octoprint import RECORDER, lines_of
+from tools.launcher.processes import end_with_launcher
 
 START_TIMEOUT = 240
 """Seconds."""
@@ -30,24 +31,35 @@ class RunningDemo:
         self._output = state / "output.log"
 
     def start(self) -> None:
-        """Start it and wait until everything is healthy. The virtual printer moves and heats in no time."""
-        plugins = self.state / "octoprint" / "plugins"
-        plugins.mkdir(parents=True, exist_ok=True)
-        shutil.copy(RECORDER, plugins)
+        """Start it and wait until everything is healthy."""
+        self.begin()
         summary = self.state / "demo.json"
-        summary.unlink(missing_ok=True)
-        env = os.environ | {"IMPRIMATUR_SERIAL_RECORD": str(self.recording), "IMPRIMATUR_HURRY": "1"}
-        argv = [sys.executable, ROOT / "run.py", "demo", "--state", self.state]
-        with self._output.open("ab") as output:
-            self._process = psutil.Popen(
-                argv, cwd=ROOT, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-            )
         deadline = time.monotonic() + START_TIMEOUT
         while not summary.exists():
             assert self._process.poll() is None, self.output()
             assert time.monotonic() < deadline, self.output()
             time.sleep(0.1)
         self.facts = json.loads(summary.read_text())
+
+    def begin(self) -> None:
+        """Only start it. The virtual printer will move and heat in no time."""
+        plugins = self.state / "octoprint" / "plugins"
+        plugins.mkdir(parents=True, exist_ok=True)
+        (self.state / ".lock").touch()
+        shutil.copy(RECORDER, plugins)
+        (self.state / "demo.json").unlink(missing_ok=True)
+        env = os.environ | {"IMPRIMATUR_SERIAL_RECORD": str(self.recording), "IMPRIMATUR_HURRY": "1"}
+        argv = [sys.executable, ROOT / "run.py", "demo", "--state", self.state]
+        with self._output.open("ab") as output:
+            self._process = psutil.Popen(
+                argv,
+                cwd=ROOT,
+                env=env,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=end_with_launcher,
+            )
 
     def output(self) -> str:
         return self._output.read_text(errors="replace")

@@ -18,6 +18,7 @@ from imprimatur.chain.print_license import CONTRACT, Order, PrintLicense
 from imprimatur.chain.rpc import HttpRpc, NodeUnreachable, Rpc
 from imprimatur.chain.signers import KeySigner, Signer
 from imprimatur.license_id import license_id, number_from_text
+from tools.launcher.processes import end_with_launcher
 
 ROOT = Path(__file__).resolve().parents[2]
 ETHER = 10**18
@@ -91,6 +92,7 @@ def running_chain() -> Iterator[Chain]:
     node = subprocess.Popen(
         [anvil_binary(), "--host", "127.0.0.1", "--port", str(port), "--silent", "--no-cors"],
         stdout=sys.stderr,
+        preexec_fn=end_with_launcher,
     )
     try:
         rpc = HttpRpc(f"http://127.0.0.1:{port}")

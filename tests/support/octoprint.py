@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import requests
 
 from support.node import ROOT, free_port
+from tools.launcher.processes import end_with_launcher
 
 ENVIRONMENT = ROOT / ".venv-octoprint"
 RECORDER = ROOT / "tests" / "plugin" / "serial_recorder.py"
@@ -126,6 +127,7 @@ class OctoPrint:
                     "IMPRIMATUR_HURRY": "1" if self.hurry else "",
                 },
                 start_new_session=True,
+                preexec_fn=end_with_launcher,
             )
         self.wait_until_operational()
 

@@ -1,6 +1,7 @@
 """The commands of `run.py`."""
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from tools.launcher import demo, locks, suites
 from tools.launcher.processes import Terminated, raise_on_signals
+from tools.launcher.state import MARK, StateFolder
 from tools.launcher.steps import StepFailed, say
 from tools.launcher.toolchain import BROWNIE, OCTOPRINT, PORTAL, ROOT, child_environment, install
 
@@ -37,9 +39,10 @@ def _lock(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _brownie(arguments: argparse.Namespace) -> int:
+def _brownie(words: list[str]) -> int:
     install(BROWNIE)
-    argv = [BROWNIE.command("python"), "tools/brownie_cli.py", *arguments.words]
+    argv = [BROWNIE.command("python"), "tools/brownie_cli.py", *words]
+    # It keeps the terminal: its console wants it.
     return subprocess.run(argv, cwd=ROOT, env=child_environment()).returncode
 
 
@@ -53,10 +56,17 @@ def _clean(arguments: argparse.Namespace) -> int:
     targets = [ROOT / ".imprimatur", ROOT / "build"]
     if arguments.all:
         targets += [ROOT / ".tools", ROOT / "node_modules", PORTAL.path, BROWNIE.path, OCTOPRINT.path]
+    for mark in (ROOT / ".imprimatur").glob(f"*/{MARK}"):
+        with StateFolder(mark.parent, wait=0):
+            pass  # nobody uses it, or this says who does
     for target in targets:
-        if target.exists():
+        if target.is_symlink():
+            target.unlink()
+        elif target.exists():
             shutil.rmtree(target)
-            say(f"removed {target.relative_to(ROOT)}")
+        else:
+            continue
+        say(f"removed {target.relative_to(ROOT)}")
     return 0
 
 
@@ -75,7 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_demo)
 
     command = commands.add_parser("test", help="run the test suites")
-    command.add_argument("suites", nargs="*", choices=[[], *suites.NAMES], help="which; all by default")
+    command.add_argument(
+        "suites", nargs="*", metavar="SUITE", help=f"{', '.join(suites.NAMES)}; all by default"
+    )
     command.set_defaults(run=_test)
 
     command = commands.add_parser("install", help="only install what demo and test need")
@@ -84,8 +96,6 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "brownie", help="run Brownie: run.py brownie run deploy --network imprimatur"
     )
-    command.add_argument("words", nargs=argparse.REMAINDER)
-    command.set_defaults(run=_brownie)
 
     command = commands.add_parser("pictures", help="make the README's screenshots from a running story")
     command.set_defaults(run=_pictures)
@@ -102,12 +112,24 @@ def _parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Run the command; the exit code."""
-    arguments = _parser().parse_args()
     raise_on_signals()
     try:
+        if sys.argv[1:2] == ["brownie"]:
+            # Everything behind the word is Brownie's own.
+            return _brownie(sys.argv[2:])
+        parser = _parser()
+        arguments = parser.parse_args()
+        unknown = set(getattr(arguments, "suites", ())) - set(suites.NAMES)
+        if unknown:
+            parser.error(f"no suite {', '.join(sorted(unknown))}; there are {', '.join(suites.NAMES)}")
         code: int = arguments.run(arguments)
     except StepFailed as error:
         sys.stderr.write(f"\n{error}\n")
+        return 1
+    except (OSError, json.JSONDecodeError) as error:
+        sys.stderr.write(
+            f"\n{type(error).__name__}: {error}\nIf a file is damaged, `run.py clean` starts afresh.\n"
+        )
         return 1
     except Terminated as signal_error:
         return 128 + signal_error.number

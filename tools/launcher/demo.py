@@ -3,14 +3,14 @@
 import json
 import os
 import secrets
-import shutil
-import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.launcher.processes import Services, end_with_launcher, free_port, http_ok, node_answers
+from tools.launcher.processes import Services, free_port, http_ok, node_answers, run_to_end
+from tools.launcher.state import StateFolder
 from tools.launcher.steps import StepFailed, say, step, tail
 from tools.launcher.toolchain import BROWNIE, OCTOPRINT, PORTAL, ROOT, anvil, child_environment
 
@@ -22,11 +22,14 @@ OPERATOR_NAME = "operator"
 
 
 def _private_write(path: Path, text: str) -> None:
-    """Write a file that only this user can read."""
+    """Write a file that only this user can read; it is there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    partial = path.with_name(f"{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
+    partial.replace(path)
 
 
 class Demo:
@@ -60,21 +63,12 @@ class Demo:
         """Run a command of the set-up; its standard output."""
         log = self.logs / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a") as errors:
-            done = subprocess.run(
-                [str(word) for word in argv],
-                cwd=ROOT,
-                env=self.env | env,
-                input=stdin,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                start_new_session=True,
-            )
-            errors.write(done.stdout)
-        if done.returncode:
-            raise StepFailed(f"{name} ended with code {done.returncode}. {log} ends:\n{tail(log)}")
-        return done.stdout
+        with log.open("a") as output:
+            code, printed = run_to_end(argv, output, self.env | env, ROOT, stdin=stdin, capture=True)
+            output.write(printed)
+        if code:
+            raise StepFailed(f"{name} ended with code {code}. {log} ends:\n{tail(log)}")
+        return printed
 
     def run(self) -> None:
         """Start everything. Raises StepFailed."""
@@ -275,7 +269,7 @@ def example_gcode() -> Path:
 
 def run_demo(state: Path, instant_heat: bool) -> int:
     """Run the demo until a signal. Raises StepFailed when a server ends by itself."""
-    with Services() as services:
+    with StateFolder(state) as folder, Services(folder.descriptor) as services:
         demo = Demo(state, services, instant_heat)
         demo.run()
         say(demo.greeting())
@@ -288,9 +282,9 @@ def run_demo(state: Path, instant_heat: bool) -> int:
 
 def play_in_demo(state: Path, script: str) -> int:
     """Run a script with a demo of its own, which starts from nothing; the script's exit code."""
-    shutil.rmtree(state, ignore_errors=True)
-    with Services() as services:
+    with StateFolder(state) as folder, Services(folder.descriptor) as services:
+        folder.empty()
         demo = Demo(state, services, instant_heat=True)
         demo.run()
-        argv = [PORTAL.command("python"), "-m", script, str(demo.summary)]
-        return subprocess.run(argv, cwd=ROOT, env=demo.env, preexec_fn=end_with_launcher).returncode
+        argv = [PORTAL.command("python"), "-m", script, demo.summary]
+        return run_to_end(argv, sys.stdout, demo.env, ROOT)[0]

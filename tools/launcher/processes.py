@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import math
 import os
 import signal
 import socket
@@ -13,7 +14,7 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Any, Self
 
 from tools.launcher.steps import StepFailed, say, tail
 
@@ -43,11 +44,95 @@ def free_port(preferred: int) -> int:
     raise StepFailed("This machine has no free port on 127.0.0.1.")
 
 
+_running: set["subprocess.Popen[str]"] = set()
+_stopping_since: float | None = None
+
+
+def run_to_end(
+    argv: Sequence[object],
+    output: IO[str],
+    env: Mapping[str, str],
+    cwd: Path,
+    stdin: str = "",
+    capture: bool = False,
+    timeout: float = math.inf,
+) -> tuple[int, str]:
+    """Run a command in a group of its own, of which nothing is left afterwards, whatever happens to us.
+
+    Args:
+        output: takes standard error, and standard output unless that is captured.
+        timeout: seconds after which it is stopped.
+
+    Returns:
+        Exit code (negative: the signal that ended it) and the captured output.
+
+    Raises:
+        StepFailed: the launcher is being stopped.
+    """
+    if _stopping_since is not None:
+        raise StepFailed("Stopped.")
+    process = subprocess.Popen(
+        [str(word) for word in argv],
+        cwd=cwd,
+        env=dict(env),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE if capture else output,
+        stderr=output,
+        text=True,
+        start_new_session=True,
+        preexec_fn=end_with_launcher,
+    )
+    _running.add(process)
+    deadline = time.monotonic() + timeout
+    text: str | None = stdin
+    try:
+        while True:
+            try:
+                captured, _ = process.communicate(text, timeout=0.5)
+                return process.returncode, captured or ""
+            except subprocess.TimeoutExpired:
+                text = None
+                if time.monotonic() > deadline or _stopping_since is not None:
+                    end_group(process)
+                    return process.returncode, ""
+    finally:
+        end_group(process)
+        _running.discard(process)
+
+
+def signal_group(pid: int, number: int) -> bool:
+    """Whether there was still somebody in the process group to signal; 0 only asks."""
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def end_group(process: "subprocess.Popen[Any]") -> None:
+    """End a process and everything in its group: politely, then not."""
+    signal_group(process.pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_TIMEOUT
+    while time.monotonic() < deadline:
+        process.poll()
+        if not signal_group(process.pid, 0):
+            return
+        time.sleep(0.02)
+    signal_group(process.pid, signal.SIGKILL)
+    process.wait()
+
+
 class Service:
     """One server: a process group of its own, its output in a log file."""
 
     def __init__(
-        self, name: str, argv: Sequence[object], log: Path, env: Mapping[str, str], cwd: Path
+        self,
+        name: str,
+        argv: Sequence[object],
+        log: Path,
+        env: Mapping[str, str],
+        cwd: Path,
+        keep_open: int,
     ) -> None:
         self.name = name
         self.log = log
@@ -62,35 +147,15 @@ class Service:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 preexec_fn=end_with_launcher,
+                pass_fds=(keep_open,),
             )
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
         return self._process.poll()
 
-    def _signal_group(self, number: int) -> bool:
-        """Whether there was still somebody to signal; 0 only asks."""
-        try:
-            os.killpg(self._process.pid, number)
-        except ProcessLookupError:
-            return False
-        return True
-
     def stop(self) -> None:
-        """End the whole group: politely, then not."""
-        self._signal_group(signal.SIGTERM)
-        deadline = time.monotonic() + STOP_TIMEOUT
-        while time.monotonic() < deadline:
-            self._process.poll()
-            if not self._signal_group(0):
-                return
-            time.sleep(0.05)
-        self._signal_group(signal.SIGKILL)
-        self._process.wait()
+        end_group(self._process)
 
     def wait_until(self, healthy: Callable[[], bool], timeout: float) -> None:
         """Wait for a health check.
@@ -112,15 +177,20 @@ class Service:
 
 
 class Services:
-    """All servers of one run, stopped in reverse order at the end of the `with` block."""
+    """All servers of one run, stopped in reverse order at the end of the `with` block.
 
-    def __init__(self) -> None:
+    Args:
+        keep_open: a file descriptor that every server holds as long as it lives.
+    """
+
+    def __init__(self, keep_open: int) -> None:
+        self._keep_open = keep_open
         self._running: list[Service] = []
 
     def start(
         self, name: str, argv: Sequence[object], log: Path, env: Mapping[str, str], cwd: Path
     ) -> Service:
-        service = Service(name, argv, log, env, cwd)
+        service = Service(name, argv, log, env, cwd, self._keep_open)
         self._running.append(service)
         return service
 
@@ -151,20 +221,32 @@ class Terminated(BaseException):
 def raise_on_signals() -> None:
     """Turn INT, TERM and HUP into an exception, so that `with` blocks end what they started."""
 
+    def once_more(_number: int, _frame: object) -> None:
+        """We are stopping already. (Ignoring the signals instead would be inherited by children.)"""
+
     def handler(number: int, _frame: object) -> None:
+        global _stopping_since
         for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(other, signal.SIG_IGN)
+            signal.signal(other, once_more)
+        # Commands run in other threads too: those see this and end what they run.
+        _stopping_since = time.monotonic()
+        for process in list(_running):
+            signal_group(process.pid, signal.SIGTERM)
         raise Terminated(number)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, handler)
 
 
+# Whatever proxy the environment names, our own servers are on this machine.
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
 def http_ok(url: str, headers: Mapping[str, str] | None = None) -> bool:
     """Whether GET answers with 200."""
     request = urllib.request.Request(url, headers=dict(headers or {}))
     try:
-        with urllib.request.urlopen(request, timeout=5) as response:
+        with _direct.open(request, timeout=5) as response:
             return bool(response.status == 200)
     except (OSError, urllib.error.URLError, ValueError):
         return False
@@ -175,7 +257,7 @@ def node_answers(url: str) -> bool:
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=5) as response:
+        with _direct.open(request, timeout=5) as response:
             return "result" in json.load(response)
     except (OSError, ValueError):
         return False

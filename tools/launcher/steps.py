@@ -38,7 +38,7 @@ def step(title: str) -> Iterator[None]:
     started = time.monotonic()
     try:
         yield
-    except StepFailed:
+    except (StepFailed, OSError):
         say(f"✗ {title} failed")
         raise
     say(f"✓ {title} ({time.monotonic() - started:.1f} s)")

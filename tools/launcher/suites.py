@@ -3,14 +3,12 @@
 import os
 import re
 import shutil
-import signal
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.launcher.processes import end_with_launcher
+from tools.launcher.processes import run_to_end
 from tools.launcher.steps import StepFailed, say, step, tail
 from tools.launcher.toolchain import BROWNIE, OCTOPRINT, PORTAL, ROOT, child_environment
 
@@ -90,8 +88,8 @@ def ensure_chromium() -> str:
         env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         with log.open("w") as output:
             for argv in ([apt, "update"], [apt, "install", "-y", "--no-install-recommends", "chromium"]):
-                done = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-                if done.returncode:
+                code, _ = run_to_end(argv, output, env, ROOT)
+                if code:
                     raise StepFailed(f"apt couldn't install Chromium. {log} ends:\n{tail(log)}")
     found = find_chromium()
     if found is None:
@@ -100,29 +98,15 @@ def ensure_chromium() -> str:
 
 
 def _run_command(argv: tuple[str, ...], log: Path, env: dict[str, str]) -> bool:
-    """Whether the command ended with 0 in time; a group of its own, so that nothing of it is left."""
+    """Whether the command ended with 0 in time."""
     with log.open("a") as output:
         output.write(f"$ {' '.join(argv)}\n")
         output.flush()
-        process = subprocess.Popen(
-            argv,
-            cwd=ROOT,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=end_with_launcher,
-        )
-        try:
-            return process.wait(SUITE_TIMEOUT) == 0
-        except subprocess.TimeoutExpired:
+        started = time.monotonic()
+        code, _ = run_to_end(argv, output, env, ROOT, timeout=SUITE_TIMEOUT)
+        if time.monotonic() - started > SUITE_TIMEOUT:
             output.write(f"stopped after {SUITE_TIMEOUT} s\n")
-            return False
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        return code == 0
 
 
 def _run_suite(suite: Suite, env: dict[str, str]) -> Result:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tools.launcher.processes import end_with_launcher
+from tools.launcher.processes import run_to_end
 from tools.launcher.steps import StepFailed, step, tail
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,20 +51,10 @@ def run(argv: Sequence[object], log: str, env: dict[str, str] | None = None) -> 
     LOGS.mkdir(parents=True, exist_ok=True)
     path = LOGS / f"{log}.log"
     with path.open("w") as output:
-        done = subprocess.run(
-            [str(word) for word in argv],
-            cwd=ROOT,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            preexec_fn=end_with_launcher,
-        )
-    if done.returncode:
+        code, _ = run_to_end(argv, output, dict(os.environ) if env is None else env, ROOT)
+    if code:
         words = " ".join(map(str, argv))
-        raise StepFailed(
-            f"`{words}` ended with code {done.returncode}. {path.relative_to(ROOT)} ends:\n{tail(path)}"
-        )
+        raise StepFailed(f"`{words}` ended with code {code}. {path.relative_to(ROOT)} ends:\n{tail(path)}")
 
 
 def _node_is_usable(node: str) -> bool:
@@ -84,12 +74,13 @@ def base_tools() -> Path | None:
         return None
     lock = ROOT / "requirements" / "tools.txt"
     stamp = TOOLS / "stamp"
-    if not (stamp.exists() and stamp.read_text() == _digest([lock])):
+    wanted = _origin(TOOLS) + _digest([lock])
+    if not (stamp.exists() and stamp.read_text() == wanted):
         with step("uv and node, because this machine lacks one of them"):
             shutil.rmtree(TOOLS, ignore_errors=True)
             TOOLS.mkdir()
             try:
-                run([sys.executable, "-m", "venv", TOOLS / "python"], "tools-venv")
+                run([interpreter(), "-m", "venv", TOOLS / "python"], "tools-venv")
             except StepFailed as error:
                 raise StepFailed(
                     f"{error}\nPython can't make virtual environments here. On Debian: "
@@ -105,7 +96,7 @@ def base_tools() -> Path | None:
                 lock,
             ]
             run(pip, "tools-pip")
-            stamp.write_text(_digest([lock]))
+            stamp.write_text(wanted)
     return TOOLS / "python" / "bin"
 
 
@@ -118,6 +109,11 @@ def child_environment() -> dict[str, str]:
     env["UV_PYTHON_DOWNLOADS"] = "never"
     env["SOLCX_BINARY_PATH"] = str(ROOT / "tools" / "solcx")
     env["PYTHONUNBUFFERED"] = "1"
+    # What we start talks to what we start.
+    for name in ("NO_PROXY", "no_proxy"):
+        env[name] = ",".join(filter(None, (env.get(name), "127.0.0.1", "localhost")))
+    if not os.access(Path.home(), os.W_OK):
+        env["UV_CACHE_DIR"], env["npm_config_cache"] = str(TOOLS / "uv-cache"), str(TOOLS / "npm-cache")
     for name in ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH"):
         env.pop(name, None)
     return env
@@ -130,12 +126,19 @@ def uv(env: dict[str, str]) -> str:
     return found
 
 
+def interpreter() -> str:
+    """The Python below any virtual environment that this program may itself run in."""
+    return os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+
+
 def _digest(paths: Sequence[Path]) -> str:
-    """Changes when a file, the interpreter or this project's place changes."""
-    seen = hashlib.sha256(f"{sys.version}{sys.executable}{ROOT}".encode())
-    for path in paths:
-        seen.update(path.read_bytes())
-    return seen.hexdigest()
+    """Changes when one of the files does."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+
+
+def _origin(folder: Path) -> str:
+    """Where an environment stands and what made it: its scripts name both, so it can't be moved."""
+    return f"{folder}\n{interpreter()}\n{sys.version}\n"
 
 
 def install_environment(environment: Environment) -> None:
@@ -145,13 +148,16 @@ def install_environment(environment: Environment) -> None:
     projects = [ROOT / package / "pyproject.toml" for package in environment.packages]
     stamp = environment.path / "stamp"
     digest = _digest(locks + projects)
-    if stamp.exists() and stamp.read_text() == digest:
+    made = environment.path / "made-by"
+    is_ours = made.exists() and made.read_text() == _origin(environment.path)
+    if is_ours and stamp.exists() and stamp.read_text() == digest:
         return
     with step(f"Python packages for {environment.folder}"):
         name = environment.folder.removeprefix(".")
         tool = uv(env)
-        if not (environment.path / "bin" / "python").exists():
-            run([tool, "venv", "--clear", "--python", sys.executable, environment.path], f"{name}-venv", env)
+        if not is_ours:
+            run([tool, "venv", "--clear", "--python", interpreter(), environment.path], f"{name}-venv", env)
+            made.write_text(_origin(environment.path))
         stamp.unlink(missing_ok=True)
         python = ["--python", environment.command("python")]
         # The lock files name everything; what OctoPrint's metadata asks beyond them is replaced on purpose.
