@@ -34,16 +34,8 @@ def anvil_binary() -> Path:
 def running_anvil(*arguments: str) -> Iterator[HttpRpc]:
     """Start a node with a fresh chain, wait until it answers, stop it at the end."""
     port = free_port()
-    command = [
-        anvil_binary(),
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--silent",
-        "--no-cors",
-        *arguments,
-    ]
+    listen = ["--host", "127.0.0.1", "--port", str(port)]
+    command = [str(anvil_binary()), *listen, "--silent", "--no-cors", *arguments]
     node = subprocess.Popen(command, stdout=sys.stderr)
     try:
         rpc = HttpRpc(f"http://127.0.0.1:{port}")
