@@ -17,6 +17,8 @@ contract DeviceRegistry is IDeviceRegistry, EIP712 {
     mapping(address device => address wallet) private _wallets;
     mapping(address device => uint256 nonce) private _nonces;
     mapping(address attestor => mapping(address device => bytes32 evidence)) private _attestations;
+    // `presentAttestor` fills it through a storage pointer, which slither doesn't follow.
+    // slither-disable-next-line uninitialized-state
     mapping(address device => address[] attestors) private _presented;
     mapping(address owner => mapping(address attestor => bool accepted)) private _accepted;
 
@@ -28,8 +30,9 @@ contract DeviceRegistry is IDeviceRegistry, EIP712 {
         if (bound != address(0)) revert DeviceIsBound(device, bound);
         if (block.timestamp > deadline) revert BindingExpired(device, deadline);
         uint256 nonce = _nonces[device];
-        bytes32 digest =
-            _hashTypedDataV4(keccak256(abi.encode(BIND_TYPEHASH, msg.sender, device, nonce, deadline)));
+        bytes32 digest = _hashTypedDataV4(keccak256(abi.encode(BIND_TYPEHASH, msg.sender, device, nonce, deadline)));
+        // What is left out is a detail of the problem.
+        // slither-disable-next-line unused-return
         (address signer, ECDSA.RecoverError problem,) = ECDSA.tryRecover(digest, deviceSignature);
         if (problem != ECDSA.RecoverError.NoError || signer != device) revert InvalidDeviceSignature(device);
         // A signature counts once: after `unbind` the device has to agree again.

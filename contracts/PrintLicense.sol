@@ -71,6 +71,8 @@ contract PrintLicense is IPrintLicense, OwnerRights, LicenseToken, EIP712 {
     /// @inheritdoc IPrintLicense
     function issueBatch(Order[] calldata orders) external returns (uint256[] memory ids) {
         ids = new uint256[](orders.length);
+        // Nobody yet.
+        // slither-disable-next-line uninitialized-local
         address checked;
         for (uint256 i = 0; i < orders.length; ++i) {
             address owner = orders[i].owner;
@@ -254,6 +256,8 @@ contract PrintLicense is IPrintLicense, OwnerRights, LicenseToken, EIP712 {
 
     /// @inheritdoc IPrintLicense
     function ownerOf(uint256 id) public pure returns (address) {
+        // casting to 'uint160' is safe because 96 of 256 bits are gone
+        // forge-lint: disable-next-line(unsafe-typecast)
         return address(uint160(id >> 96));
     }
 
@@ -291,9 +295,7 @@ contract PrintLicense is IPrintLicense, OwnerRights, LicenseToken, EIP712 {
         if (record.state.exists()) revert LicenseExists(id);
         record.state = LicenseStateLibrary.create(printer, validUntil, flags, copies, failuresAllowed);
         record.fileHash = fileHash;
-        emit LicenseIssued(
-            id, printer, fileHash, copies, validUntil, flags, failuresAllowed, order.manifestHash
-        );
+        emit LicenseIssued(id, printer, fileHash, copies, validUntil, flags, failuresAllowed, order.manifestHash);
         emit TransferSingle(msg.sender, address(0), printer, id, copies);
     }
 
@@ -392,6 +394,8 @@ contract PrintLicense is IPrintLicense, OwnerRights, LicenseToken, EIP712 {
                 )
             )
         );
+        // What is left out is a detail of the problem.
+        // slither-disable-next-line unused-return
         (address device, ECDSA.RecoverError problem,) = ECDSA.tryRecover(digest, use.r, use.vs);
         if (problem != ECDSA.RecoverError.NoError) return InvalidSignature.selector;
         LicenseState state = _licenses[use.id].state;
@@ -441,6 +445,8 @@ contract PrintLicense is IPrintLicense, OwnerRights, LicenseToken, EIP712 {
         bytes32 digest = _hashTypedDataV4(
             keccak256(abi.encode(FAILURE_TYPEHASH, failure.id, failure.copy, failure.evidence, failure.deadline))
         );
+        // What is left out is a detail of the problem.
+        // slither-disable-next-line unused-return
         (address device, ECDSA.RecoverError problem,) = ECDSA.tryRecover(digest, failure.r, failure.vs);
         if (problem != ECDSA.RecoverError.NoError) return InvalidSignature.selector;
         LicenseState state = _licenses[failure.id].state;

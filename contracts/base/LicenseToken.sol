@@ -63,15 +63,18 @@ abstract contract LicenseToken is IERC1155MetadataURI, IERC1155Errors {
         uint256[] calldata values,
         bytes calldata data
     ) external {
-        if (ids.length != values.length) revert ERC1155InvalidArrayLength(ids.length, values.length);
+        if (ids.length != values.length) {
+            revert ERC1155InvalidArrayLength(ids.length, values.length);
+        }
         _requireHolderOrApproved(from);
         for (uint256 i = 0; i < ids.length; ++i) {
             _moveLicense(ids[i], from, to, values[i]);
         }
         emit TransferBatch(msg.sender, from, to, ids, values);
         if (to.code.length != 0) {
-            try IERC1155Receiver(to).onERC1155BatchReceived(msg.sender, from, ids, values, data) returns (bytes4 answer)
-            {
+            try IERC1155Receiver(to).onERC1155BatchReceived(msg.sender, from, ids, values, data) returns (
+                bytes4 answer
+            ) {
                 if (answer != IERC1155Receiver.onERC1155BatchReceived.selector) revert ERC1155InvalidReceiver(to);
             } catch {
                 revert ERC1155InvalidReceiver(to);

@@ -88,7 +88,9 @@ interface IPrintLicense {
 
     /// @notice The copy numbered `copy` was consumed by `device`. `keyRecipient` is the one-job X25519 key to
     /// which the file key will be encrypted, or zero.
-    event LicenseUsed(uint256 indexed id, address indexed device, uint16 copy, uint256 fileHash, bytes32 keyRecipient);
+    event LicenseUsed(
+        uint256 indexed id, address indexed device, uint16 copy, uint256 fileHash, bytes32 keyRecipient
+    );
 
     /// @notice Log entry 1: the serial of a copy, encrypted for owner and printer.
     event PrintLogged(uint256 indexed id, uint16 copy, bytes32 encryptedSerial);

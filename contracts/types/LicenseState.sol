@@ -49,6 +49,8 @@ library LicenseStateLibrary {
         return LicenseState.unwrap(self) != 0;
     }
 
+    // Casts cut a field out of the word on purpose.
+    // forge-lint: disable-start(unsafe-typecast)
     function printer(LicenseState self) internal pure returns (address) {
         return address(uint160(LicenseState.unwrap(self)));
     }
@@ -80,6 +82,8 @@ library LicenseStateLibrary {
     function failed(LicenseState self) internal pure returns (uint8) {
         return uint8(LicenseState.unwrap(self) >> FAILED);
     }
+
+    // forge-lint: disable-end(unsafe-typecast)
 
     /// @notice True when the license is past its last second at `timestamp` (Unix seconds).
     function isExpired(LicenseState self, uint256 timestamp) internal pure returns (bool) {
