@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,7 @@ def solc(standard_input: dict[str, Any]) -> dict[str, Any]:
     return output
 
 
+@cache
 def compile_sources(*folders: str) -> dict[str, dict[str, Any]]:
     """Outputs of everything in these folders (by paths from the root), as {file: {contract: output}}."""
     files = sorted(

@@ -1,7 +1,7 @@
 """What every kind of transaction costs, beside its budget, its floor and the alternatives.
 
     python3 run.py gas            measure and compare with snapshots/gas.json and with the budgets
-    python3 run.py gas --write    renew the snapshot
+    python3 run.py gas --write    renew the snapshot and the tables in docs/contracts.md
 
 Ends with 1 when a budget is exceeded, or when a number isn't the snapshot's. The alternatives are measured
 in the same run: benchmarks/contracts/ holds licenses made of OpenZeppelin's ERC-1155. SAMPL's figures are
@@ -18,6 +18,7 @@ from typing import Any
 from imprimatur.chain.interface import Interface
 from tools import compile as compiler
 from tools.anvil import running_anvil
+from tools.gas_guide import GUIDE, with_tables
 from tools.gas_jobs import HARDFORK, NODE, Bench, Cost, measure
 
 SNAPSHOT = Path(__file__).resolve().parent.parent / "snapshots" / "gas.json"
@@ -134,6 +135,7 @@ def main() -> int:
     problems = over_budget(measured)
     if arguments.write:
         SNAPSHOT.write_text(as_snapshot(measured))
+        GUIDE.write_text(with_tables(GUIDE.read_text(), measured))
     elif SNAPSHOT.read_text() != as_snapshot(measured):
         problems.append("The numbers aren't those of snapshots/gas.json: run.py gas --write, and say why.")
     for problem in problems:

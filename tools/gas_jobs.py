@@ -28,10 +28,11 @@ GAS_LIMIT = 15_000_000
 
 @dataclass(frozen=True)
 class Cost:
-    """Gas of one transaction that did `units` things; `calldata` is the part for its bytes."""
+    """Gas of one transaction that did `units` things; `calldata` is that for its `size` bytes of input."""
 
     gas: int
     calldata: int
+    size: int
     units: int = 1
 
     @property
@@ -103,7 +104,7 @@ class Bench:
         if receipt["status"] != "0x1":
             raise RuntimeError(f"{who}'s transaction was refused: {data[:74]}")
         raw = bytes.fromhex(data[2:])
-        return Cost(int(receipt["gasUsed"], 16), 16 * len(raw) - 12 * raw.count(0), units)
+        return Cost(int(receipt["gasUsed"], 16), 16 * len(raw) - 12 * raw.count(0), len(raw), units)
 
     def order(self, **changes: Any) -> Order:
         """The next order of the owner."""

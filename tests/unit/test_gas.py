@@ -15,6 +15,11 @@ def test_numbers_are_the_snapshots(measured):
     assert gas.as_snapshot(measured) == gas.SNAPSHOT.read_text(), "run.py gas --write, and say why"
 
 
+def test_guide_shows_these_numbers(measured):
+    guide = gas.GUIDE.read_text()
+    assert gas.with_tables(guide, measured) == guide, "run.py gas --write"
+
+
 def test_budgets_are_kept(measured):
     assert gas.over_budget(measured) == []
 
