@@ -219,10 +219,12 @@ def _is_refused(proof: str, project: Path, forge: str, halmos: str) -> bool:
         "build/halmos/out",
         "--no-status",
         "--early-exit",
-        "--match-test",
+        "--function",
         proof,
     ]
     code, output = _run(argv, project, variables)
+    if not re.search(r"Symbolic test result: (?:1 passed; 0|0 passed; 1) failed", output):
+        raise RuntimeError(f"{proof}: halmos gave no result:\n{output[-2000:]}")
     return code != 0 and "Counterexample" in output
 
 
