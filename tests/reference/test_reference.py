@@ -238,7 +238,9 @@ class Contracts(RuleBasedStateMachine):
     @rule(data=st.data(), evidence=DIGEST)
     def report_failure(self, data: st.DataObject, evidence: bytes) -> None:
         id, license = self._license(data)
-        copy, caller = self._failed_copy(data, license), self._device_of(data, license)
+        self._report(self._device_of(data, license), id, self._failed_copy(data, license), evidence)
+
+    def _report(self, caller: str, id: int, copy: int, evidence: bytes) -> None:
         self.both.do(
             caller,
             self.both.licenses,
@@ -295,7 +297,8 @@ class Contracts(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def revoke(self, data: st.DataObject) -> None:
-        id, _ = self._license(data)
+        """And fail afterwards, which must bring nothing back."""
+        id, license = self._license(data)
         caller = self._owners_side(data, id)
         self.both.do(
             caller,
@@ -303,6 +306,8 @@ class Contracts(RuleBasedStateMachine):
             self.both.licenses.revoke_call(id),
             lambda to, now: to.licenses.revoke(caller, id, now),
         )
+        if license:
+            self._report(license.printer, id, license.used, bytes(32))
 
     # --- moving a license --------------------------------------------------------------------------------
 
