@@ -126,8 +126,8 @@ def _steps(forge: str, env: Path, quick: bool) -> list[Step]:
         *slither_out,
     ]
     steps = [
-        Step("forge fmt", [forge, "fmt", "--check"], {}, _silent),
-        Step("forge lint", [forge, "lint"], {}, read_lint),
+        Step("forge fmt", [forge, "fmt", "--check", "contracts", "tests/forge", "tests/halmos"], {}, _silent),
+        Step("forge lint", [forge, "lint", "contracts", "tests/forge", "tests/halmos"], {}, read_lint),
         Step("forge test", [forge, "test"], {}, read_tests),
         Step("slither", [str(env / "bin" / "slither"), ".", *framework], reading, read_slither),
         # It reads what slither has just compiled.
@@ -144,7 +144,8 @@ def _steps(forge: str, env: Path, quick: bool) -> list[Step]:
                 *(forge, "coverage", "--ir-minimum", "--report", "summary", "--fuzz-runs", "64"),
                 *("--no-match-coverage", "tests|node_modules", "--no-match-contract", "InvariantsTest"),
             ],
-            {},
+            # Or the tests would compile again after it.
+            {"FOUNDRY_OUT": "build/coverage/out", "FOUNDRY_CACHE_PATH": "build/coverage/cache"},
             read_coverage,
         ),
         Step(

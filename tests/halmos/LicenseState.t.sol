@@ -35,7 +35,9 @@ contract LicenseStateProofs {
     }
 
     function check_failCopyStaysInItsFields(LicenseState before, uint256 age, bool givenBack) external pure {
-        if (age > 15 || before.failed() >= before.failuresAllowed() || before.remaining() == type(uint16).max) return;
+        if (age > 15 || before.failed() >= before.failuresAllowed() || before.remaining() == type(uint16).max) {
+            return;
+        }
         LicenseState it = before.failCopy(age, givenBack);
         assert(uint256(it.failed()) == uint256(before.failed()) + 1);
         assert(it.failed() <= it.failuresAllowed());

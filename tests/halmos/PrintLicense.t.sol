@@ -135,16 +135,17 @@ contract PrintLicenseProofs {
     }
 
     /// @dev An id belongs to the account in its upper bits: only its side issues it, and no issued one again.
-    function check_idsBelongToTheirOwners(IPrintLicense.Order memory order, address caller, bool asOperator) external {
+    function check_idsBelongToTheirOwners(IPrintLicense.Order memory order, address caller, bool asOperator)
+        external
+    {
         uint256 id = (uint256(uint160(order.owner)) << 96) | order.number;
         (uint8 rights, uint64 until) = _licenses.operatorOf(order.owner, caller);
         bool isOperator = rights & 1 != 0 && block.timestamp <= until;
         bool isController = caller == _licenses.controllerOf(order.owner);
         bool existed = _exists(id);
         _VM.prank(caller);
-        bytes memory data = asOperator
-            ? abi.encodeCall(_licenses.issueFor, (order))
-            : abi.encodeCall(_licenses.issue, (order));
+        bytes memory data =
+            asOperator ? abi.encodeCall(_licenses.issueFor, (order)) : abi.encodeCall(_licenses.issue, (order));
         (bool done,) = address(_licenses).call(data);
         if (!done) return;
         assert(asOperator ? isOperator : isController);
@@ -162,15 +163,25 @@ contract PrintLicenseProofs {
     function _step(Call memory it) private returns (bool done) {
         _VM.assume(it.action < ACTIONS);
         bytes memory data;
-        if (it.action == 0) data = abi.encodeCall(_licenses.useLicense, (it.id, it.fileHash));
-        else if (it.action == 1) {
+        if (it.action == 0) {
+            data = abi.encodeCall(_licenses.useLicense, (it.id, it.fileHash));
+        } else if (it.action == 1) {
             data = abi.encodeCall(_licenses.useLicenseAndLog, (it.id, it.fileHash, it.copy, 0, 0, 0));
-        } else if (it.action == 2) data = abi.encodeCall(_licenses.reportFailure, (it.id, it.copy, 0));
-        else if (it.action == 3) data = abi.encodeCall(_licenses.grantCopies, (it.id, it.copies, it.forCopy));
-        else if (it.action == 4) data = abi.encodeCall(_licenses.approveFile, (it.id, it.fileHash, 0, it.approved));
-        else if (it.action == 5) data = abi.encodeCall(_licenses.revoke, (it.id));
-        else if (it.action == 6) data = abi.encodeCall(_licenses.transferLicense, (it.id, it.to));
-        else data = abi.encodeCall(_licenses.safeTransferFrom, (_licenses.licenseOf(it.id).printer, it.to, it.id, it.copy, ""));
+        } else if (it.action == 2) {
+            data = abi.encodeCall(_licenses.reportFailure, (it.id, it.copy, 0));
+        } else if (it.action == 3) {
+            data = abi.encodeCall(_licenses.grantCopies, (it.id, it.copies, it.forCopy));
+        } else if (it.action == 4) {
+            data = abi.encodeCall(_licenses.approveFile, (it.id, it.fileHash, 0, it.approved));
+        } else if (it.action == 5) {
+            data = abi.encodeCall(_licenses.revoke, (it.id));
+        } else if (it.action == 6) {
+            data = abi.encodeCall(_licenses.transferLicense, (it.id, it.to));
+        } else {
+            data = abi.encodeCall(
+                _licenses.safeTransferFrom, (_licenses.licenseOf(it.id).printer, it.to, it.id, it.copy, "")
+            );
+        }
         // Receivers that are contracts are fuzzed.
         if (it.action > 5) _VM.assume(it.to.code.length == 0);
         _VM.prank(it.caller);
