@@ -11,14 +11,13 @@ Environment:
     IMPRIMATUR_DEPLOYMENTS    folder of the address book; `deployments/` by default
 """
 
-import os
 from datetime import UTC, datetime
 
-from brownie import PrintLicense, chain
+from brownie import chain
 
-from imprimatur.address_book import NotDeployed, load
-from imprimatur.chain.print_license import Right
-from scripts.deploy import CONTRACT, deployments_folder
+from imprimatur.chain.orders import Right
+from scripts import environment
+from scripts.contracts import deployed, send
 from scripts.keystores import load_account
 
 YEAR = 365 * 24 * 3600
@@ -26,32 +25,22 @@ YEAR = 365 * 24 * 3600
 
 
 def operator_address() -> str:
-    address = os.environ.get("IMPRIMATUR_OPERATOR")
-    if not address:
-        raise SystemExit("Set IMPRIMATUR_OPERATOR: the address that the portal's account page shows.")
-    return address
-
-
-def contract():
-    try:
-        return PrintLicense.at(load(deployments_folder(), chain.id, CONTRACT).address)
-    except NotDeployed as error:
-        raise SystemExit(str(error)) from error
+    return environment.address("IMPRIMATUR_OPERATOR", "the address that the portal's account page shows")
 
 
 def authorize(licenses, owner, operator: str, seconds: int = YEAR) -> None:
     """Give the right ISSUE for some time from the chain's clock on."""
     until = chain[-1].timestamp + seconds
-    licenses.setOperator(operator, Right.ISSUE.value, until, {"from": owner})
+    send(owner, licenses.setOperator, owner.address, operator, Right.ISSUE.value, until)
     print(f"{operator} may issue licenses of {owner} until {datetime.fromtimestamp(until, UTC):%Y-%m-%d}.")
 
 
 def main() -> None:
-    authorize(contract(), load_account("OWNER"), operator_address())
+    authorize(deployed("PrintLicense"), load_account("OWNER"), operator_address())
 
 
 def cut_off() -> None:
     owner = load_account("OWNER")
     operator = operator_address()
-    contract().setOperator(operator, Right.NONE.value, 0, {"from": owner})
+    send(owner, deployed("PrintLicense").setOperator, owner.address, operator, Right.NONE.value, 0)
     print(f"{operator} can do nothing for {owner} any more.")

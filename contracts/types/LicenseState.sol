@@ -49,6 +49,8 @@ library LicenseStateLibrary {
         return LicenseState.unwrap(self) != 0;
     }
 
+    // Casts cut a field out of the word on purpose.
+    // forge-lint: disable-start(unsafe-typecast)
     function printer(LicenseState self) internal pure returns (address) {
         return address(uint160(LicenseState.unwrap(self)));
     }
@@ -81,6 +83,8 @@ library LicenseStateLibrary {
         return uint8(LicenseState.unwrap(self) >> FAILED);
     }
 
+    // forge-lint: disable-end(unsafe-typecast)
+
     /// @notice True when the license is past its last second at `timestamp` (Unix seconds).
     function isExpired(LicenseState self, uint256 timestamp) internal pure returns (bool) {
         uint256 until = self.validUntil();
@@ -99,5 +103,61 @@ library LicenseStateLibrary {
         }
         word &= ~(uint256(0xffff) << FAILED_WINDOW);
         return LicenseState.wrap(word | (((window << 1) & 0xffff) << FAILED_WINDOW));
+    }
+
+    /// @notice Whether the copy `age` copies before the last one is failed or closed.
+    /// @dev The caller guarantees `age` < 16.
+    function isClosed(LicenseState self, uint256 age) internal pure returns (bool) {
+        return (LicenseState.unwrap(self) >> (FAILED_WINDOW + age)) & 1 != 0;
+    }
+
+    /// @notice The copy `age` copies before the last one can't be reported as failed any more.
+    /// @dev The caller guarantees `age` < 16.
+    function close(LicenseState self, uint256 age) internal pure returns (LicenseState) {
+        return LicenseState.wrap(LicenseState.unwrap(self) | (1 << (FAILED_WINDOW + age)));
+    }
+
+    /// @notice No copy printed so far can be reported as failed any more.
+    function closeAll(LicenseState self) internal pure returns (LicenseState) {
+        return LicenseState.wrap(LicenseState.unwrap(self) | (uint256(0xffff) << FAILED_WINDOW));
+    }
+
+    /// @notice The copy `age` copies before the last one failed; it is given back or not.
+    /// @dev The caller guarantees `age` < 16, `failed` < `failuresAllowed` and, since the license was issued,
+    /// `used + remaining + failuresAllowed - failed` < 2^16: neither addition can reach a neighbouring field.
+    function failCopy(LicenseState self, uint256 age, bool givenBack) internal pure returns (LicenseState) {
+        uint256 word = LicenseState.unwrap(self.close(age));
+        // Unchecked: see above.
+        unchecked {
+            word += 1 << FAILED;
+            if (givenBack) word += 1 << REMAINING;
+        }
+        return LicenseState.wrap(word);
+    }
+
+    /// @dev The caller guarantees `remaining + copies` < 2^16.
+    function addCopies(LicenseState self, uint16 copies) internal pure returns (LicenseState) {
+        // Unchecked: see above.
+        unchecked {
+            return LicenseState.wrap(LicenseState.unwrap(self) + (uint256(copies) << REMAINING));
+        }
+    }
+
+    /// @dev The caller guarantees `copies` <= `remaining`.
+    function removeCopies(LicenseState self, uint16 copies) internal pure returns (LicenseState) {
+        // Unchecked: see above.
+        unchecked {
+            return LicenseState.wrap(LicenseState.unwrap(self) - (uint256(copies) << REMAINING));
+        }
+    }
+
+    /// @dev The caller guarantees `added` < 2^4.
+    function addFlags(LicenseState self, uint8 added) internal pure returns (LicenseState) {
+        return LicenseState.wrap(LicenseState.unwrap(self) | (uint256(added) << FLAGS));
+    }
+
+    function withPrinter(LicenseState self, address printer_) internal pure returns (LicenseState) {
+        uint256 others = LicenseState.unwrap(self) & ~uint256(type(uint160).max);
+        return LicenseState.wrap(others | uint256(uint160(printer_)));
     }
 }

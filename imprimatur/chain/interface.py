@@ -40,7 +40,14 @@ def _type_of(parameter: dict[str, Any]) -> str:
     return kind
 
 
+def _element_of(parameter: dict[str, Any]) -> dict[str, Any]:
+    """What an array, such as `tuple[]`, is made of."""
+    return parameter | {"type": parameter["type"].rpartition("[")[0]}
+
+
 def _named(parameter: dict[str, Any], value: Any) -> Any:
+    if parameter["type"].endswith("]"):
+        return [_named(_element_of(parameter), element) for element in value]
     if parameter["type"] == "tuple":
         return _named_all(parameter["components"], value)
     if parameter["type"] == "address":
@@ -57,6 +64,8 @@ def _named_all(parameters: list[dict[str, Any]], values: Any) -> Values:
 
 
 def _positional(parameter: dict[str, Any], value: Any) -> Any:
+    if parameter["type"].endswith("]"):
+        return [_positional(_element_of(parameter), element) for element in value]
     if parameter["type"] == "tuple":
         return tuple(_positional(part, value[part["name"]]) for part in parameter["components"])
     return value
@@ -76,8 +85,11 @@ class Interface:
         self._events: dict[str, dict[str, Any]] = {}
         self._errors: dict[str, dict[str, Any]] = {}
         self._topics: dict[str, str] = {}
+        self._constructor: list[dict[str, Any]] = []
         self._selectors: dict[str, str] = {}
         for entry in abi:
+            if entry["type"] == "constructor":
+                self._constructor = entry["inputs"]
             if entry["type"] not in ("function", "event", "error"):
                 continue
             name = entry["name"]
@@ -97,6 +109,11 @@ class Interface:
         """First topic of an event's logs."""
         return self._topics[event]
 
+    def error_name(self, selector: bytes) -> str:
+        """Name of the error with this selector (4 bytes)."""
+        name: str = self._errors[f"0x{selector.hex()}"]["name"]
+        return name
+
     def encode_call(self, function: str, *arguments: Any) -> str:
         """Calldata. Structs are given as dictionaries by field name."""
         from eth_abi.abi import encode
@@ -104,6 +121,13 @@ class Interface:
         inputs = self._functions[function]["inputs"]
         values = [_positional(p, v) for p, v in zip(inputs, arguments, strict=True)]
         return self._selectors[function] + encode([_type_of(p) for p in inputs], values).hex()
+
+    def encode_constructor(self, *arguments: Any) -> str:
+        """Arguments of the constructor, to be appended to the creation code; without 0x."""
+        from eth_abi.abi import encode
+
+        values = [_positional(p, v) for p, v in zip(self._constructor, arguments, strict=True)]
+        return encode([_type_of(p) for p in self._constructor], values).hex()
 
     def decode_result(self, function: str, data: str) -> Values:
         """Return values by name, or by position where the contract gives no name."""

@@ -1,42 +1,27 @@
 """Typed access to the PrintLicense contract: reads, calldata for transactions, decoded events."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from enum import IntFlag
 from typing import Any
 
-from imprimatur.chain.interface import ContractReverted, DecodedEvent, interface_of
-from imprimatur.chain.rpc import NodeRefused, Rpc
+from imprimatur.chain.contract import Contract
+from imprimatur.chain.interface import ContractReverted, DecodedEvent
+from imprimatur.chain.orders import FOR_EVER, Order, Right, Terms, file_hash_to_int
+from imprimatur.chain.typed_data import Failure, Signed, Use
+
+__all__ = [
+    "CONTRACT",
+    "FOR_EVER",
+    "License",
+    "Operator",
+    "Order",
+    "PrintLicense",
+    "Right",
+    "Terms",
+    "Usability",
+]
 
 CONTRACT = "PrintLicense"
-FOR_EVER = 0
-"""`valid_until` of a license that doesn't expire."""
-
-
-class Right(IntFlag):
-    """What an owner may let an operator do."""
-
-    NONE = 0
-    ISSUE = 1
-    GRANT = 2
-    APPROVE_FILE = 4
-    REVOKE = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What an owner orders; fields as in `IPrintLicense.Order`. Times are Unix seconds."""
-
-    owner: str
-    number: int
-    printer: str
-    file_hash: str
-    copies: int
-    deadline: int
-    valid_until: int = FOR_EVER
-    flags: int = 0
-    failures_allowed: int = 0
-    manifest_hash: bytes = bytes(32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +37,15 @@ class License:
     used: int
     failures_allowed: int
     failed: int
+    failed_window: int = 0
+    """Bit j is set when copy `used - j` is failed or closed."""
 
     def is_expired(self, now: float) -> bool:
         return self.valid_until != FOR_EVER and now > self.valid_until
+
+    def has(self, terms: Terms) -> bool:
+        """Whether all these flags are set."""
+        return terms in Terms(self.flags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,40 +59,23 @@ class Operator:
         return right in self.rights and now <= self.until
 
 
-def file_hash_to_int(file_hash: str) -> int:
-    """The contract's uint256 of a hexadecimal SHA-256."""
-    if len(file_hash) != 64:
-        raise ValueError(f"A SHA-256 has 64 hexadecimal digits, not {len(file_hash)}.")
-    return int(file_hash, 16)
+@dataclass(frozen=True, slots=True)
+class Usability:
+    """Whether a device could consume a copy now; `reason` names the error it would get otherwise."""
+
+    usable: bool
+    reason: str | None
+
+    def __bool__(self) -> bool:
+        return self.usable
 
 
-def _topic(value: int) -> str:
-    return f"0x{value:064x}"
-
-
-def revert_of(refused: NodeRefused) -> ContractReverted | None:
-    """The custom error behind a node's refusal of one of our calls, if it is one."""
-    data = refused.data
-    if isinstance(data, dict):
-        data = data.get("data")
-    return interface_of(CONTRACT).decode_error(data)
-
-
-class PrintLicense:
+class PrintLicense(Contract):
     """The contract at `address`, asked through `rpc`. Logs are searched from block `since`."""
 
-    def __init__(self, rpc: Rpc, address: str, since: int = 0) -> None:
-        self.rpc = rpc
-        self.address = address
-        self.since = since
-        self._interface = interface_of(CONTRACT)
+    NAME = CONTRACT
 
-    def _read(self, function: str, *arguments: Any) -> dict[str, Any]:
-        call = {"to": self.address, "data": self._interface.encode_call(function, *arguments)}
-        try:
-            return self._interface.decode_result(function, self.rpc.call("eth_call", [call, "latest"]))
-        except NodeRefused as error:
-            raise revert_of(error) or error from error
+    # --- reading ---------------------------------------------------------------------------------------
 
     def license_of(self, id: int) -> License | None:
         """The license, or None when it was never issued."""
@@ -121,39 +95,145 @@ class PrintLicense:
             used=values["used"],
             failures_allowed=values["failuresAllowed"],
             failed=values["failed"],
+            failed_window=values["failedWindow"],
         )
 
     def check_hash(self, id: int, file_hash: str) -> bool:
-        """Whether `file_hash` is the hash of the license's file; False for an unknown license."""
+        """Whether this is the license's file, or one approved for it; False for an unknown license."""
         return bool(self._read("checkHash", id, file_hash_to_int(file_hash))["0"])
 
+    def can_use(self, id: int, file_hash: str, caller: str) -> Usability:
+        """Whether `caller` could consume a copy now."""
+        usable, reason = self._read("canUse", id, file_hash_to_int(file_hash), caller).values()
+        return Usability(usable, None if usable else self._interface.error_name(reason))
+
     def operator_of(self, owner: str, operator: str) -> Operator:
+        """What `operator` may do for `owner`."""
         values = self._read("operatorOf", owner, operator)
         return Operator(Right(values["rights"]), values["until"])
 
+    def controller_of(self, owner: str) -> str:
+        """The account that acts for `owner`: herself, unless she handed control over."""
+        return str(self._read("controllerOf", owner)["0"])
+
+    def balance_of(self, account: str, id: int) -> int:
+        """Copies left when `account` holds the license, else 0 (ERC-1155)."""
+        return int(self._read("balanceOf", account, id)["0"])
+
+    def is_approved_for_all(self, account: str, operator: str) -> bool:
+        """Whether `operator` may transfer the licenses of `account` (ERC-1155)."""
+        return bool(self._read("isApprovedForAll", account, operator)["0"])
+
+    def uri(self, id: int) -> str:
+        """The license's metadata as a data URI (ERC-1155).
+
+        Raises:
+            ContractReverted: LicenseNotFound.
+        """
+        return str(self._read("uri", id)["0"])
+
+    def devices(self) -> str:
+        """Address of the DeviceRegistry that this contract believes."""
+        return str(self._read("DEVICES")["0"])
+
+    def version(self) -> str:
+        return str(self._read("version")["0"])
+
+    # --- issuing ---------------------------------------------------------------------------------------
+
     def issue_call(self, order: Order, as_operator: bool = False) -> str:
         """Calldata of `issue`, or of `issueFor` when an operator sends it."""
-        struct = {
-            "owner": order.owner,
-            "number": order.number,
-            "printer": order.printer,
-            "fileHash": file_hash_to_int(order.file_hash),
-            "copies": order.copies,
-            "validUntil": order.valid_until,
-            "flags": order.flags,
-            "failuresAllowed": order.failures_allowed,
-            "manifestHash": order.manifest_hash,
-            "deadline": order.deadline,
-        }
-        return self._interface.encode_call("issueFor" if as_operator else "issue", struct)
+        return self._interface.encode_call("issueFor" if as_operator else "issue", order.values())
+
+    def issue_batch_call(self, orders: Iterable[Order]) -> str:
+        """Calldata of `issueBatch`: all or none; the owner or her operator sends it."""
+        return self._interface.encode_call("issueBatch", [order.values() for order in orders])
+
+    def redeem_call(self, order: Order, signature: str) -> str:
+        """Calldata of `redeem`: the owner's voucher (`typed_data.sign_order`); anybody sends it."""
+        return self._interface.encode_call("redeem", order.values(), _bytes(signature))
+
+    # --- printing --------------------------------------------------------------------------------------
 
     def use_license_call(self, id: int, file_hash: str) -> str:
         """Calldata of `useLicense`."""
         return self._interface.encode_call("useLicense", id, file_hash_to_int(file_hash))
 
-    def set_operator_call(self, operator: str, rights: Right, until: int) -> str:
-        """Calldata of `setOperator`."""
-        return self._interface.encode_call("setOperator", operator, int(rights), until)
+    def use_license_and_log_call(
+        self,
+        id: int,
+        file_hash: str,
+        copy: int,
+        key_recipient: bytes,
+        encrypted_serial: bytes,
+        commitment: bytes,
+    ) -> str:
+        """Calldata of `useLicenseAndLog`; `copy` must be the next one, the three values have 32 bytes."""
+        hash = file_hash_to_int(file_hash)
+        return self._interface.encode_call(
+            "useLicenseAndLog", id, hash, copy, key_recipient, encrypted_serial, commitment
+        )
+
+    def use_licenses_signed_call(self, uses: Iterable[Signed[Use]]) -> str:
+        """Calldata of `useLicensesSigned`: bad entries are skipped; anybody sends it."""
+        return self._interface.encode_call("useLicensesSigned", [use.values() for use in uses])
+
+    def report_failure_call(self, id: int, copy: int, evidence: bytes) -> str:
+        """Calldata of `reportFailure`; `evidence` is a hash of 32 bytes."""
+        return self._interface.encode_call("reportFailure", id, copy, evidence)
+
+    def report_failures_signed_call(self, failures: Iterable[Signed[Failure]]) -> str:
+        """Calldata of `reportFailuresSigned`: bad entries are skipped; anybody sends it."""
+        return self._interface.encode_call("reportFailuresSigned", [failure.values() for failure in failures])
+
+    # --- changing a license ----------------------------------------------------------------------------
+
+    def grant_copies_call(self, id: int, copies: int, for_copy: int = 0) -> str:
+        """Calldata of `grantCopies`; `for_copy` is the copy that the new ones replace, or 0."""
+        return self._interface.encode_call("grantCopies", id, copies, for_copy)
+
+    def approve_file_call(self, id: int, file_hash: str, manifest_hash: bytes, approved: bool = True) -> str:
+        """Calldata of `approveFile`."""
+        hash = file_hash_to_int(file_hash)
+        return self._interface.encode_call("approveFile", id, hash, manifest_hash, approved)
+
+    def revoke_call(self, id: int) -> str:
+        """Calldata of `revoke`."""
+        return self._interface.encode_call("revoke", id)
+
+    def transfer_license_call(self, id: int, to: str) -> str:
+        """Calldata of `transferLicense`; the printer wallet sends it, or whom it approved for all."""
+        return self._interface.encode_call("transferLicense", id, to)
+
+    def safe_transfer_from_call(self, sender: str, to: str, id: int, copies: int, data: bytes = b"") -> str:
+        """Calldata of ERC-1155's `safeTransferFrom`; `copies` must be all that are left."""
+        return self._interface.encode_call("safeTransferFrom", sender, to, id, copies, data)
+
+    def safe_batch_transfer_from_call(
+        self, sender: str, to: str, ids: list[int], copies: list[int], data: bytes = b""
+    ) -> str:
+        """Calldata of ERC-1155's `safeBatchTransferFrom`."""
+        return self._interface.encode_call("safeBatchTransferFrom", sender, to, ids, copies, data)
+
+    def set_approval_for_all_call(self, operator: str, approved: bool) -> str:
+        """Calldata of ERC-1155's `setApprovalForAll`."""
+        return self._interface.encode_call("setApprovalForAll", operator, approved)
+
+    # --- who acts for an owner -------------------------------------------------------------------------
+
+    def set_operator_call(self, owner: str, operator: str, rights: Right, until: int) -> str:
+        """Calldata of `setOperator`; who acts for `owner` sends it. Right.NONE cuts the operator off."""
+        return self._interface.encode_call("setOperator", owner, operator, int(rights), until)
+
+    def offer_control_call(self, owner: str, to: str) -> str:
+        """Calldata of `offerControl`; who acts for `owner` sends it."""
+        return self._interface.encode_call("offerControl", owner, to)
+
+    def accept_control_call(self, owner: str) -> str:
+        """Calldata of `acceptControl`; who was offered to act for `owner` sends it."""
+        return self._interface.encode_call("acceptControl", owner)
+
+    # --- events ----------------------------------------------------------------------------------------
 
     def events(
         self,
@@ -171,23 +251,19 @@ class PrintLicense:
                 `LicenseIssued`, the device of `LicenseUsed`, the operator of `OperatorSet`.
             since: first block; the contract's first by default.
         """
-        topics: list[Any] = [[self._interface.topic(name) for name in names] or None]
-        topics.append(None if id is None else _topic(id))
-        topics.append(None if account is None else _topic(int(account, 16)))
-        while topics and topics[-1] is None:
-            topics.pop()
-        query = {
-            "address": self.address,
-            "fromBlock": hex(self.since if since is None else since),
-            "toBlock": "latest",
-            "topics": topics,
-        }
-        for log in self.rpc.call("eth_getLogs", [query]):
-            if event := self._interface.decode_event(log):
-                yield event
+        return self._events(names, [id, None if account is None else int(account, 16)], since)
 
     def uses_in(self, receipt: dict[str, Any]) -> list[DecodedEvent]:
         """The `LicenseUsed` events of this contract in a transaction's receipt."""
-        logs = [log for log in receipt["logs"] if log["address"].lower() == self.address.lower()]
-        events = [self._interface.decode_event(log) for log in logs]
-        return [event for event in events if event is not None and event.name == "LicenseUsed"]
+        return self.events_in(receipt, "LicenseUsed")
+
+    def skipped_in(self, receipt: dict[str, Any]) -> list[tuple[int, int, str]]:
+        """What a batch of signed messages left out: license, copy, and the name of the reason's error."""
+        events = self.events_in(receipt, "UseSkipped", "FailureSkipped")
+        return [
+            (e.values["id"], e.values["copy"], self._interface.error_name(e.values["reason"])) for e in events
+        ]
+
+
+def _bytes(text: str) -> bytes:
+    return bytes.fromhex(text.removeprefix("0x"))

@@ -26,6 +26,11 @@ class Signer(Protocol):
     def sign_message(self, message: bytes) -> str:
         """EIP-191 signature (0x and 65 bytes) of a message."""
 
+    def sign_typed_data(
+        self, domain: dict[str, Any], types: dict[str, list[dict[str, str]]], message: dict[str, Any]
+    ) -> str:
+        """EIP-712 signature (0x and 65 bytes) of a message; `types` holds its type and no EIP712Domain."""
+
 
 class KeySigner:
     """Signs with a secp256k1 key in memory."""
@@ -45,6 +50,11 @@ class KeySigner:
         from eth_account.messages import encode_defunct
 
         return "0x" + bytes(self._account.sign_message(encode_defunct(primitive=message)).signature).hex()
+
+    def sign_typed_data(
+        self, domain: dict[str, Any], types: dict[str, list[dict[str, str]]], message: dict[str, Any]
+    ) -> str:
+        return "0x" + bytes(self._account.sign_typed_data(domain, types, message).signature).hex()
 
     def __repr__(self) -> str:
         return f"KeySigner({self.address})"

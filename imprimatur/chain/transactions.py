@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from imprimatur.chain.print_license import revert_of
+from imprimatur.chain.contract import revert_of
 from imprimatur.chain.rpc import NodeRefused, Rpc
 from imprimatur.chain.signers import Signer
 from imprimatur.errors import ImprimaturError

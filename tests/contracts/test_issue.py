@@ -7,6 +7,9 @@ from eth_abi import encode
 
 from conftest import FILE_HASH, NUMBER, RIGHT_ISSUE, license_id, refused
 
+LICENSES_SLOT = 6
+"""Of the mapping from ids to licenses."""
+
 
 def test_owner_issues(licenses, people, order):
     tx = licenses.issue(order(failuresAllowed=3, validUntil=2**32 - 1), {"from": people.owner})
@@ -34,7 +37,7 @@ def test_first_word_is_packed_as_drawn(licenses, people, issued):
     """The layout that `LicenseState.sol` draws, read from the storage of the chain."""
     id = issued(copies=0x1234, validUntil=0xFEDCBA98, failuresAllowed=0x2A)
     licenses.useLicense(id, FILE_HASH, {"from": people.printer})
-    slot = int.from_bytes(web3.keccak(encode(["uint256", "uint256"], [id, 0])), "big")
+    slot = int.from_bytes(web3.keccak(encode(["uint256", "uint256"], [id, LICENSES_SLOT])), "big")
     word = int.from_bytes(web3.eth.get_storage_at(licenses.address, slot), "big")
     assert word & (1 << 160) - 1 == int(str(people.printer), 16)
     assert word >> 160 & 0xFFFFFFFF == 0xFEDCBA98
@@ -83,7 +86,7 @@ def test_exhausted_license_cannot_be_reissued(licenses, people, order, issued):
         ({"printer": "0x" + "00" * 20}, "InvalidPrinter", []),
         ({"fileHash": 0}, "FileHashIsZero", []),
         ({"copies": 0}, "NoCopies", []),
-        ({"flags": 1}, "InvalidFlags", [1]),
+        ({"flags": 8}, "InvalidFlags", [8]),
         ({"flags": 16}, "InvalidFlags", [16]),
         ({"failuresAllowed": 64}, "TooManyFailures", [64]),
         ({"copies": 65535, "failuresAllowed": 1}, "TooManyCopies", [65536]),
@@ -110,7 +113,7 @@ def test_largest_terms(licenses, people, order):
 
 def test_operator_with_right_issues(licenses, people, order):
     until = chain.time() + 1000
-    tx = licenses.setOperator(people.operator, RIGHT_ISSUE, until, {"from": people.owner})
+    tx = licenses.setOperator(people.owner, people.operator, RIGHT_ISSUE, until, {"from": people.owner})
     event = tx.events["OperatorSet"]
     assert (event["owner"], event["operator"]) == (people.owner, people.operator)
     assert (event["rights"], event["until"]) == (RIGHT_ISSUE, until)
@@ -121,40 +124,42 @@ def test_operator_with_right_issues(licenses, people, order):
 
 @pytest.mark.parametrize("rights", [0, 2, 4, 8, 14])
 def test_operator_without_right_cannot_issue(licenses, people, order, rights):
-    licenses.setOperator(people.operator, rights, 2**64 - 1, {"from": people.owner})
+    licenses.setOperator(people.owner, people.operator, rights, 2**64 - 1, {"from": people.owner})
     with refused("NotAllowed", people.owner, people.operator, RIGHT_ISSUE):
         licenses.issueFor(order(), {"from": people.operator})
 
 
 def test_operator_right_ends(licenses, people, order):
-    licenses.setOperator(people.operator, RIGHT_ISSUE, chain.time() + 100, {"from": people.owner})
+    licenses.setOperator(
+        people.owner, people.operator, RIGHT_ISSUE, chain.time() + 100, {"from": people.owner}
+    )
     chain.sleep(200)
     with refused("NotAllowed", people.owner, people.operator, RIGHT_ISSUE):
         licenses.issueFor(order(), {"from": people.operator})
 
 
 def test_operator_is_cut_off(licenses, people, order):
-    licenses.setOperator(people.operator, RIGHT_ISSUE, 2**64 - 1, {"from": people.owner})
-    licenses.setOperator(people.operator, 0, 0, {"from": people.owner})
+    licenses.setOperator(people.owner, people.operator, RIGHT_ISSUE, 2**64 - 1, {"from": people.owner})
+    licenses.setOperator(people.owner, people.operator, 0, 0, {"from": people.owner})
     with refused("NotAllowed", people.owner, people.operator, RIGHT_ISSUE):
         licenses.issueFor(order(), {"from": people.operator})
 
 
 def test_operator_of_one_owner_is_nothing_to_another(licenses, people, order):
-    licenses.setOperator(people.operator, RIGHT_ISSUE, 2**64 - 1, {"from": people.owner})
+    licenses.setOperator(people.owner, people.operator, RIGHT_ISSUE, 2**64 - 1, {"from": people.owner})
     with refused("NotAllowed", people.stranger, people.operator, RIGHT_ISSUE):
         licenses.issueFor(order(owner=people.stranger), {"from": people.operator})
 
 
 def test_operator_cannot_use_the_owners_function(licenses, people, order):
-    licenses.setOperator(people.operator, RIGHT_ISSUE, 2**64 - 1, {"from": people.owner})
+    licenses.setOperator(people.owner, people.operator, RIGHT_ISSUE, 2**64 - 1, {"from": people.owner})
     with refused("NotAllowed", people.owner, people.operator, RIGHT_ISSUE):
         licenses.issue(order(), {"from": people.operator})
 
 
 def test_unknown_rights_are_refused(licenses, people):
     with refused("InvalidRights", 16):
-        licenses.setOperator(people.operator, 16, 2**64 - 1, {"from": people.owner})
+        licenses.setOperator(people.owner, people.operator, 16, 2**64 - 1, {"from": people.owner})
 
 
 def test_takes_no_ether(licenses, people):
@@ -163,5 +168,5 @@ def test_takes_no_ether(licenses, people):
 
 
 def test_names_its_version(licenses):
-    assert licenses.version() == "0.1.0"
+    assert licenses.version() == "1.0.0"
     assert license_id("0x" + "00" * 20) == NUMBER

@@ -338,7 +338,7 @@ def test_another_transaction_took_the_nonce(shop: Shop, chain: Chain, owner: Key
     node.broken["eth_sendRawTransaction"] = NodeUnreachable("down")
     license = shop.issue(copies=2)
     job = shop.run(license)
-    order = chain.licenses.set_operator_call(owner.address, Right.NONE, 0)
+    order = chain.licenses.set_operator_call(shop.signer.address, owner.address, Right.NONE, 0)
     chain.send(shop.signer, order)
     node.broken.clear()
     wait_for("Everything is settled", shop.flow.settle_open, 20, 0.05)

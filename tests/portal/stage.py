@@ -14,10 +14,10 @@ from sqlalchemy.orm import Session
 from app.chain import Web3Rpc
 from app.models import License, User
 from app.services import accounts
-from imprimatur import artifacts
 from imprimatur.chain import transactions
-from imprimatur.chain.print_license import CONTRACT, PrintLicense, Right
+from imprimatur.chain.print_license import Right
 from imprimatur.chain.signers import KeySigner, Signer
+from support.node import deploy_contracts
 
 PASSWORD = "correct horse"
 ETHER = 10**18
@@ -42,10 +42,7 @@ class TestChain:
         self.rpc = Web3Rpc(node)
         self.rich = self.rpc.call("eth_accounts", [])[0]
         self.chain_id = int(self.rpc.call("eth_chainId", []), 16)
-        bytecode = artifacts.load(CONTRACT)["bytecode"]
-        hash = self.rpc.call("eth_sendTransaction", [{"from": self.rich, "data": bytecode}])
-        receipt = self.rpc.call("eth_getTransactionReceipt", [hash])
-        self.licenses = PrintLicense(self.rpc, receipt["contractAddress"], int(receipt["blockNumber"], 16))
+        self.licenses, _devices = deploy_contracts(self.rpc)
 
     def account(self, ether: float = 1) -> KeySigner:
         signer = KeySigner(secrets.token_bytes(32))
@@ -66,7 +63,7 @@ class TestChain:
         self, owner: Signer, operator: str, rights: Right = Right.ISSUE, until: int | None = None
     ) -> None:
         end = int(time.time()) + 86_400 if until is None else until
-        self.send(owner, self.licenses.set_operator_call(operator, rights, end))
+        self.send(owner, self.licenses.set_operator_call(owner.address, operator, rights, end))
 
     def use(self, printer: Signer, license: License) -> None:
         self.send(printer, self.licenses.use_license_call(int(license.id, 16), license.file_hash))

@@ -89,7 +89,10 @@ def test_killed_anywhere(anvil: Chain, tmp_path: Path, template_database: bytes,
     operator = KeySigner(key)
     anvil.fund(operator.address)
     anvil.send(
-        owner, anvil.licenses.set_operator_call(operator.address, Right.ISSUE, int(time.time()) + 3600)
+        owner,
+        anvil.licenses.set_operator_call(
+            owner.address, operator.address, Right.ISSUE, int(time.time()) + 3600
+        ),
     )
     engine = sa.create_engine(database)
     numbers = ["AS-1", "AS-2", "AS-3"]

@@ -114,7 +114,7 @@ def test_a_nonce_that_something_else_used(
 
     with pytest.raises(Stop):
         Outbox(worker._sessions, chain.licenses, operator, stop).step()
-    chain.send(operator, chain.licenses.set_operator_call(owner.signer.address, 0, 0))  # type: ignore[arg-type]
+    chain.send(operator, chain.licenses.set_operator_call(operator.address, owner.signer.address, 0, 0))  # type: ignore[arg-type]
     while worker.step():
         pass
     assert refreshed(session, license).intent.state is IntentState.DONE

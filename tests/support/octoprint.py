@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 import requests
 
-from support.node import ROOT, free_port
-from tools.launcher.processes import end_with_launcher
+from support.node import ROOT
+from tools.launcher.processes import end_with_launcher, free_port
 
 ENVIRONMENT = ROOT / ".venv-octoprint"
 RECORDER = ROOT / "tests" / "plugin" / "serial_recorder.py"

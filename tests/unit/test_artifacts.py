@@ -2,17 +2,56 @@
 
 import json
 
+import pytest
+
 from imprimatur import artifacts
+from imprimatur.chain.contract import Contract
 from tools import compile as compiler
 
 
-def test_fresh_compile_gives_the_same_bytes():
-    for name, artifact in compiler.compile_contracts().items():
-        committed = (compiler.ARTIFACTS / f"{name}.json").read_text()
-        assert committed == compiler.as_text(artifact), f"{name}: run tools/compile.py --write"
-        assert json.loads(committed) == artifacts.load(name)
+@pytest.fixture(scope="module")
+def compiled():
+    return compiler.compile_contracts()
 
 
-def test_contracts_fit_the_chains_size_limit():
-    for name in compiler.DEPLOYED:
-        assert len(artifacts.load(name)["deployedBytecode"]) // 2 - 1 <= compiler.SIZE_LIMIT
+@pytest.mark.parametrize("name", artifacts.CONTRACTS)
+def test_fresh_compile_gives_the_same_bytes(compiled, name):
+    fresh = compiled[name].artifact()
+    committed = (compiler.ARTIFACTS / f"{name}.json").read_text()
+    assert committed == compiler.as_text(fresh), f"{name}: run tools/compile.py --write"
+    assert json.loads(committed) == artifacts.load(name)
+
+
+@pytest.mark.parametrize("name", artifacts.CONTRACTS)
+def test_source_verification_input_is_fresh(compiled, name):
+    committed = (compiler.STANDARD_JSON / f"{name}.json").read_text()
+    assert committed == compiler.as_text(compiled[name].standard_json()), (
+        f"{name}: run tools/compile.py --write"
+    )
+
+
+def test_source_verification_input_gives_the_deployed_bytes():
+    """What an explorer does: compile the input alone and compare the creation code."""
+    name = "PrintLicense"
+    standard_input = json.loads((compiler.STANDARD_JSON / f"{name}.json").read_text())
+    output = compiler.solc(standard_input)["contracts"][f"contracts/{name}.sol"][name]
+    assert "0x" + output["evm"]["bytecode"]["object"] == artifacts.load(name)["bytecode"]
+
+
+@pytest.mark.parametrize("name", artifacts.CONTRACTS)
+def test_contracts_fit_the_chains_size_limit(name):
+    assert len(artifacts.load(name)["deployedBytecode"]) // 2 - 1 <= compiler.SIZE_LIMIT
+
+
+def _code_at(chain, contract: Contract) -> bytes:
+    return bytes.fromhex(chain.rpc.call("eth_getCode", [contract.address, "latest"])[2:])
+
+
+def test_code_on_a_chain_is_recognised(chain):
+    for contract in (chain.licenses, chain.devices):
+        code = _code_at(chain, contract)
+        assert artifacts.is_code_of(contract.NAME, code)
+        assert not artifacts.is_code_of(contract.NAME, code[:-1])
+        assert not artifacts.is_code_of(contract.NAME, bytes([code[0] ^ 1]) + code[1:])
+    assert not artifacts.is_code_of("PrintLicense", _code_at(chain, chain.devices))
+    assert not artifacts.is_code_of("PrintLicense", b"")

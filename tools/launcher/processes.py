@@ -30,8 +30,8 @@ def end_with_launcher() -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def free_port(preferred: int) -> int:
-    """`preferred` when nobody listens there on 127.0.0.1, else a free port."""
+def free_port(preferred: int = 0) -> int:
+    """`preferred` when nobody listens there on 127.0.0.1, else some free port."""
     for port in (preferred, 0):
         with socket.socket() as probe:
             # As servers do: a port in TIME_WAIT is free.
