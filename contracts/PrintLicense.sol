@@ -16,8 +16,11 @@ import {LicenseState, LicenseStateLibrary} from "./types/LicenseState.sol";
 /// @notice Registry of print licenses with an ERC-1155 face. It has no administrator, holds no ether and can't
 /// be changed.
 contract PrintLicense is IPrintLicense, OwnerRights, LicenseToken, EIP712 {
+    /// @notice The wallet may hand the license on.
     uint8 public constant TRANSFERABLE = 1;
+    /// @notice The owner may end the license.
     uint8 public constant REVOCABLE = 2;
+    /// @notice Only devices consume for which somebody vouches whom the owner accepts.
     uint8 public constant TRUSTED_DEVICE = 4;
     /// @dev Set by `revoke` only.
     uint8 private constant REVOKED = 8;

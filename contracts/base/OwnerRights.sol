@@ -12,9 +12,13 @@ abstract contract OwnerRights is IPrintLicense {
         uint64 until;
     }
 
+    /// @notice An operator may issue licenses.
     uint8 public constant RIGHT_ISSUE = 1;
+    /// @notice An operator may add copies.
     uint8 public constant RIGHT_GRANT = 2;
+    /// @notice An operator may approve files.
     uint8 public constant RIGHT_APPROVE_FILE = 4;
+    /// @notice An operator may revoke licenses.
     uint8 public constant RIGHT_REVOKE = 8;
     uint8 private constant ALL_RIGHTS = 15;
 

@@ -24,15 +24,25 @@ interface IDeviceRegistry {
     /// @notice License owner `owner` accepts (or no longer accepts) statements of `attestor`.
     event AttestorAccepted(address indexed owner, address indexed attestor, bool accepted);
 
+    /// @notice The device acts for a wallet already; that wallet or the device unbinds it first.
     error DeviceIsBound(address device, address wallet);
+    /// @notice The device acts for no wallet.
     error DeviceIsNotBound(address device);
+    /// @notice The caller is neither the device nor its wallet.
     error NotTheDevice(address device, address caller);
+    /// @notice The device's signature came after its deadline.
     error BindingExpired(address device, uint256 deadline);
+    /// @notice The signature is malformed, malleable, used before, or by somebody else.
     error InvalidDeviceSignature(address device);
+    /// @notice A statement about a device needs evidence.
     error NoEvidence(address device);
+    /// @notice The caller has made no statement about the device.
     error NotAttested(address device, address attestor);
+    /// @notice The device shows as many statements as it can.
     error TooManyAttestors(address device, uint256 most);
+    /// @notice The device shows this statement already.
     error AlreadyPresented(address device, address attestor);
+    /// @notice The device doesn't show this statement.
     error NotPresented(address device, address attestor);
 
     /// @notice Let `device` act for the calling wallet.

@@ -128,34 +128,61 @@ interface IPrintLicense {
     /// @notice An entry of a batch was left out; `reason` is the selector of the error that it would raise alone.
     event FailureSkipped(uint256 indexed id, uint256 copy, bytes4 reason);
 
+    /// @notice No license was ever issued under this id.
     error LicenseNotFound(uint256 id);
+    /// @notice The id is taken for ever. A client whose order stands there unchanged treats this as success.
     error LicenseExists(uint256 id);
+    /// @notice No copy is left.
     error LicenseExhausted(uint256 id);
+    /// @notice The last second of validity has passed.
     error LicenseExpired(uint256 id, uint32 validUntil);
+    /// @notice The owner has ended this license.
     error LicenseIsRevoked(uint256 id);
+    /// @notice It was issued without the flag REVOCABLE.
     error LicenseNotRevocable(uint256 id);
+    /// @notice It was issued without the flag TRANSFERABLE.
     error LicenseNotTransferable(uint256 id);
+    /// @notice The caller is neither the license's wallet nor a device bound by it.
     error NotThePrinter(uint256 id, address caller);
+    /// @notice Nobody whom the license's owner accepts vouches for the device.
     error DeviceNotTrusted(uint256 id, address device);
     /// @notice A file hash of zero names no file. SAMPL's contract skipped its check for it.
     error FileHashIsZero(uint256 id);
+    /// @notice The hash is neither that of the licensed file nor of one approved for it.
     error FileHashMismatch(uint256 id, uint256 fileHash);
+    /// @notice The file that a license was issued for needs no approval and can lose none.
     error FileIsTheLicensedOne(uint256 id, uint256 fileHash);
+    /// @notice Copies are consumed in order; this one was consumed before, or others come first.
     error CopyOutOfOrder(uint256 id, uint256 copy, uint256 expected);
+    /// @notice The copy was never consumed, failed before, was closed, or is older than the last 16.
     error CopyNotRefundable(uint256 id, uint256 copy);
+    /// @notice The owner gives no further failed print back; she can grant a copy.
     error NoFreeFailureLeft(uint256 id);
+    /// @notice The caller does not act for the owner, or not with this right (0: only who controls her account).
     error NotAllowed(address owner, address caller, uint8 right);
+    /// @notice Control over this owner was not offered to the caller.
     error ControlNotOffered(address owner, address caller);
+    /// @notice The order came after its deadline.
     error OrderExpired(uint256 id, uint256 deadline);
+    /// @notice The signed message came after its deadline.
     error SignatureExpired(uint256 id, uint256 deadline);
+    /// @notice The signature is malformed, malleable, or by somebody else.
     error InvalidSignature(uint256 id);
+    /// @notice The zero address can hold no license.
     error InvalidPrinter(uint256 id);
+    /// @notice The validity would have ended before it began.
     error InvalidValidity(uint256 id, uint32 validUntil);
+    /// @notice Not a sum of TRANSFERABLE, REVOCABLE and TRUSTED_DEVICE.
     error InvalidFlags(uint256 id, uint8 flags);
+    /// @notice Not a sum of the RIGHT_ constants.
     error InvalidRights(uint8 rights);
+    /// @notice A license or a grant is for at least one copy.
     error NoCopies(uint256 id);
+    /// @notice `copies` could come to be consumed in all; the counters hold 65,535.
     error TooManyCopies(uint256 id, uint256 copies);
+    /// @notice More than the 63 free failures that a license can have.
     error TooManyFailures(uint256 id, uint8 failuresAllowed);
+    /// @notice A license moves as a whole: `value` must be `remaining`.
     error PartialTransfer(uint256 id, uint256 value, uint256 remaining);
 
     // --- issuing -------------------------------------------------------------------------------------------

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 from tools.launcher import demo, locks, suites
-from tools.launcher.processes import Terminated, raise_on_signals
+from tools.launcher.processes import Terminated, raise_on_signals, run_to_end
 from tools.launcher.state import MARK, StateFolder
 from tools.launcher.steps import StepFailed, say
-from tools.launcher.toolchain import BROWNIE, OCTOPRINT, PORTAL, ROOT, child_environment, install
+from tools.launcher.toolchain import BROWNIE, OCTOPRINT, PORTAL, ROOT, VERIFY, child_environment, install
 
 DEFAULT_STATE = ROOT / ".imprimatur" / "demo"
 
@@ -25,18 +25,39 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _test(arguments: argparse.Namespace) -> int:
-    install(PORTAL, BROWNIE, OCTOPRINT)
+    install(PORTAL, BROWNIE, OCTOPRINT, VERIFY)
     return suites.run_suites(arguments.suites)
 
 
 def _install(_arguments: argparse.Namespace) -> int:
-    install(PORTAL, BROWNIE, OCTOPRINT)
+    install(PORTAL, BROWNIE, OCTOPRINT, VERIFY)
     return 0
 
 
 def _lock(arguments: argparse.Namespace) -> int:
     locks.lock(arguments.upgrade)
     return 0
+
+
+def _tool(words: list[str]) -> int:
+    """One of our own tools, in the portal's environment."""
+    return run_to_end([PORTAL.command("python"), *words], sys.stdout, child_environment(), ROOT)[0]
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    install(PORTAL, VERIFY)
+    quick = ["--quick"] if arguments.quick else []
+    return _tool(["tools/verify.py", "--env", str(VERIFY.path), *quick])
+
+
+def _fuzz(_arguments: argparse.Namespace) -> int:
+    install(PORTAL)
+    return _tool(["tools/verify.py", "--fuzz"])
+
+
+def _gas(arguments: argparse.Namespace) -> int:
+    install(PORTAL)
+    return _tool(["tools/gas.py", *(["--write"] if arguments.write else [])])
 
 
 def _brownie(words: list[str]) -> int:
@@ -56,6 +77,7 @@ def _clean(arguments: argparse.Namespace) -> int:
     targets = [ROOT / ".imprimatur", ROOT / "build"]
     if arguments.all:
         targets += [ROOT / ".tools", ROOT / "node_modules", PORTAL.path, BROWNIE.path, OCTOPRINT.path]
+        targets.append(VERIFY.path)
     for mark in (ROOT / ".imprimatur").glob(f"*/{MARK}"):
         with StateFolder(mark.parent, wait=0):
             pass  # nobody uses it, or this says who does
@@ -89,6 +111,17 @@ def _parser() -> argparse.ArgumentParser:
         "suites", nargs="*", metavar="SUITE", help=f"{', '.join(suites.NAMES)}; all by default"
     )
     command.set_defaults(run=_test)
+
+    command = commands.add_parser("verify", help="prove the contracts: forge, halmos, slither, planted bugs")
+    command.add_argument("--quick", action="store_true", help="only what a change must pass")
+    command.set_defaults(run=_verify)
+
+    command = commands.add_parser("fuzz", help="the contracts' tests and invariants for long, with new seeds")
+    command.set_defaults(run=_fuzz)
+
+    command = commands.add_parser("gas", help="what each job costs, beside budget, floor and comparison")
+    command.add_argument("--write", action="store_true", help="renew snapshots/gas.json")
+    command.set_defaults(run=_gas)
 
     command = commands.add_parser("install", help="only install what demo and test need")
     command.set_defaults(run=_install)

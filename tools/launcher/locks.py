@@ -14,6 +14,7 @@ COMPILED = {
     "dev.in": REQUIREMENTS / "dev.txt",
     "brownie.in": REQUIREMENTS / "brownie.txt",
     "octoprint.in": REQUIREMENTS / "octoprint.txt",
+    "verify.in": REQUIREMENTS / "verify.txt",
     "tools.in": REQUIREMENTS / "tools.txt",
 }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tools.launcher.processes import run_to_end
 from tools.launcher.steps import StepFailed, say, step, tail
-from tools.launcher.toolchain import BROWNIE, OCTOPRINT, PORTAL, ROOT, child_environment
+from tools.launcher.toolchain import BROWNIE, OCTOPRINT, PORTAL, ROOT, VERIFY, child_environment
 
 LOGS = ROOT / ".imprimatur" / "test"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -57,8 +57,14 @@ ALL = (
         ),
         lane=0,
     ),
+    Suite(
+        "proofs",
+        ((PORTAL.command("python"), "tools/verify.py", "--quick", "--env", str(VERIFY.path)),),
+        lane=1,
+    ),
     Suite("unit", (_pytest("tests/unit"),), lane=0),
     Suite("contracts", ((BROWNIE.command("python"), "tools/brownie_cli.py", "test"),), lane=0),
+    Suite("reference", (_pytest("tests/reference"),), lane=0),
     Suite("portal", (_pytest("tests/portal"),), lane=0),
     Suite("plugin", ((OCTOPRINT.command("python"), "-m", "pytest", "tests/plugin"),), lane=0),
     Suite("e2e", (_pytest("tests/e2e"),), lane=1, needs_browser=True),

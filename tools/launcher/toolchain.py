@@ -39,6 +39,7 @@ class Environment:
 
 PORTAL = Environment(".venv", ("requirements.txt", "requirements/dev.txt"), (".",))
 BROWNIE = Environment(".venv-brownie", ("requirements/brownie.txt",), (".",))
+VERIFY = Environment(".venv-verify", ("requirements/verify.txt",), ())
 OCTOPRINT = Environment(".venv-octoprint", ("requirements/octoprint.txt",), (".", "octoprint_plugin"))
 
 
