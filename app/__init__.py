@@ -11,6 +11,7 @@ from app.chain import ChainConnection
 from app.explorer import views as explorer
 from app.extensions import alembic, csrf, db, users
 from app.extensions import security as accounts
+from app.ids import RowConverter
 from app.runtime import Runtime
 from app.services.explorer import BlockTimes, Explorer
 from app.services.storage import FileStore
@@ -33,6 +34,7 @@ def create_app(options: settings.Settings | None = None, provider: "BaseProvider
     options = settings.load() if options is None else options
     app = Flask(__name__, instance_path=str(settings.DEFAULT_FOLDER))
     app.config.update(security.configuration(options))
+    app.url_map.converters["row"] = RowConverter
     app.config["SQLALCHEMY_ENGINES"] = {"default": options.database_url}
     app.extensions["imprimatur"] = Runtime(
         settings=options,

@@ -1,6 +1,7 @@
 """English and German: which one, and how numbers and times are written in it."""
 
 from datetime import UTC, date, datetime
+from urllib.parse import urlsplit
 
 from babel.dates import format_timedelta
 from babel.numbers import format_decimal
@@ -23,10 +24,7 @@ blueprint = Blueprint("language", __name__)
 def switch(code: str) -> Response:
     """Remember a language in a cookie of its own: pages without login set no session."""
     target = request.args.get("next", "/")
-    # A path of this portal only; `//host` and `/\\host` would lead elsewhere.
-    if not target.startswith("/") or target[1:2] in ("/", "\\"):
-        target = "/"
-    response = redirect(target)
+    response = redirect(target if _is_own_path(target) else "/")
     if code in LANGUAGES:
         response.set_cookie(
             COOKIE,
@@ -38,6 +36,16 @@ def switch(code: str) -> Response:
         )
     assert isinstance(response, Response)
     return response
+
+
+def _is_own_path(target: str) -> bool:
+    """Whether a browser stays on this portal. It takes `\\` for `/` and drops tabs and line ends."""
+    if not target.startswith("/") or target.startswith("//") or "\\" in target:
+        return False
+    if not (target.isascii() and target.isprintable()):
+        return False
+    parts = urlsplit(target)
+    return not parts.scheme and not parts.netloc
 
 
 def init_app(app: Flask) -> None:

@@ -12,6 +12,7 @@ from imprimatur.errors import ImprimaturError
 
 PROJECT = Path(__file__).resolve().parents[1]
 DEFAULT_FOLDER = PROJECT / ".imprimatur" / "portal"
+DEFAULT_DEPLOYMENTS = PROJECT / "deployments"
 MIN_SECRET_BYTES = 32
 
 
@@ -73,7 +74,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         database_url=database,
         storage=Path(env.get("IMPRIMATUR_STORAGE") or DEFAULT_FOLDER / "files").absolute(),
         chain_url=_http_url(env, "IMPRIMATUR_CHAIN_URL", "http://127.0.0.1:8545"),
-        deployments=Path(env.get("IMPRIMATUR_DEPLOYMENTS") or PROJECT / "deployments").absolute(),
+        deployments=Path(env.get("IMPRIMATUR_DEPLOYMENTS") or DEFAULT_DEPLOYMENTS).absolute(),
         secret_key=_secret_key(secret_file),
         max_upload=_megabytes(env.get("IMPRIMATUR_MAX_UPLOAD_MB") or "1024"),
         public_url=_http_url(env, "IMPRIMATUR_PUBLIC_URL", "http://127.0.0.1:5000"),

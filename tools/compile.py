@@ -1,7 +1,7 @@
 """Compile the contracts with py-solc-x into slim artifacts.
 
-    python tools/compile.py            print the size of each contract
-    python tools/compile.py --write    renew imprimatur/artifacts/ and deployments/standard-json/
+    python -m tools.compile            print the size of each contract
+    python -m tools.compile --write    renew imprimatur/artifacts/ and deployments/standard-json/
 
 An artifact is what our programs need of a contract. A standard-JSON input is what explorers need to verify
 the source of a deployed one: every source that it uses and the compiler's settings.

@@ -1,7 +1,7 @@
 """The reference of the contracts in docs/contracts/, made from their ABI and NatSpec.
 
-python tools/contract_docs.py            say which page is stale, and end with 1 if one is
-python tools/contract_docs.py --write    renew docs/contracts/
+python -m tools.contract_docs            say which page is stale, and end with 1 if one is
+python -m tools.contract_docs --write    renew docs/contracts/
 """
 
 import argparse
@@ -173,7 +173,7 @@ def main() -> int:
             path.write_text(text)
         return 0
     for path in stale:
-        print(f"{path.relative_to(compiler.ROOT)} is stale: tools/contract_docs.py --write", file=sys.stderr)
+        print(f"{path.relative_to(compiler.ROOT)} is stale: run.py artifacts", file=sys.stderr)
     return 1 if stale else 0
 
 

@@ -1,7 +1,7 @@
 """Plant ten bugs in a copy of the contracts, one at a time, and show which tests catch each.
 
-    python tools/planted_bugs.py                      forge tests and invariants
-    python tools/planted_bugs.py --halmos PATH        the symbolic proof that fits each bug, too
+    python -m tools.planted_bugs                      forge tests and invariants
+    python -m tools.planted_bugs --halmos PATH        the symbolic proof that fits each bug, too
 
 Ends with 1 when a bug survives. A proof is worth what it refuses: this is the test of the tests.
 """

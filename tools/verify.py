@@ -1,8 +1,8 @@
 """Everything that speaks for the contracts, in one table.
 
-    python tools/verify.py --env FOLDER            all of it
-    python tools/verify.py --env FOLDER --quick    what a change must pass: style, tests, static analysis
-    python tools/verify.py --fuzz                  the same tests and invariants for long, with new seeds
+    python -m tools.verify --env FOLDER            all of it
+    python -m tools.verify --env FOLDER --quick    what a change must pass: style, tests, static analysis
+    python -m tools.verify --fuzz                  the same tests and invariants for long, with new seeds
 
 FOLDER is an environment with slither and halmos (requirements/verify.in). forge comes from node_modules.
 """
@@ -17,11 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools import planted_bugs
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from tools import planted_bugs  # noqa: E402
-
 LOGS = ROOT / "build" / "verify"
 TIMEOUT = 1200
 """Seconds after which one tool is stopped."""

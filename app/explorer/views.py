@@ -7,6 +7,7 @@ from flask import Blueprint, abort, render_template, request
 
 from app.auth import access
 from app.extensions import db
+from app.ids import parse_number
 from app.runtime import runtime
 from app.services.explorer import MAX_SEARCH, Kind
 from imprimatur.address_book import NotDeployed
@@ -24,7 +25,7 @@ def index() -> Any:
     search = request.args.get("q", "").strip()[:MAX_SEARCH]
     event = request.args.get("event", "")
     event = event if event in _KINDS else ""
-    number = min(request.args.get("page", 1, type=int), 1_000_000)
+    number = parse_number(request.args.get("page")) or 1
     status, page, contract = 200, None, None
     try:
         contract = runtime().chain.licenses()

@@ -3,6 +3,7 @@
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 
 import structlog
@@ -18,14 +19,21 @@ from imprimatur.chain.signers import Signer
 
 POLL = 0.5
 """Seconds between two passes when nothing happened."""
+BACK_OFF = 3.0
+"""Seconds to the next pass after something that nobody foresaw."""
 BEAT = 3.0
 """Seconds between two signs of life."""
+UNEXPECTED = "unexpected"
 
 log = structlog.get_logger()
 
 
 class Worker:
-    """One loop. `stop` ends it after the pass it is in."""
+    """One loop. `stop` ends it after the pass it is in; no failure does.
+
+    A locked database, a full disk or a torn address book may be well again a moment later. What was committed
+    is enough to go on from.
+    """
 
     def __init__(self, sessions: sessionmaker[Session], contracts: Contracts, signer: Signer) -> None:
         self._sessions = sessions
@@ -33,21 +41,32 @@ class Worker:
         self._signer = signer
         self._stopping = threading.Event()
         self._last_beat: tuple[float, str | None] = (float("-inf"), None)
+        self._failed = False
 
     def stop(self) -> None:
         self._stopping.set()
 
     def run(self) -> None:
-        with self._sessions() as session:
-            worker_status.announce(session, self._signer.address, now())
         log.info("worker_started", operator=self._signer.address)
+        while not self._stopping.is_set() and not self._guarded(self._announce):
+            self._stopping.wait(BACK_OFF)
         while not self._stopping.is_set():
-            if not self.step():
+            moved = self.step()
+            if self._failed:
+                self._stopping.wait(BACK_OFF)
+            elif not moved:
                 self._stopping.wait(POLL)
         log.info("worker_stopped")
 
     def step(self) -> bool:
         """One pass and a sign of life; whether anything moved."""
+        changed, problem = self._pass()
+        told = self._guarded(lambda: self._beat(problem))
+        self._failed = problem == UNEXPECTED or not told
+        return changed > 0
+
+    def _pass(self) -> tuple[int, str | None]:
+        """How much changed, and what keeps it from working."""
         changed = 0
         problem: str | None = None
         try:
@@ -61,12 +80,30 @@ class Worker:
         except NodeRefused as error:
             problem = "node_refused"
             log.warning(problem, code=error.code, error=error.message[:200])
+        except Exception as error:
+            problem = UNEXPECTED
+            log.error("pass_failed", exc_info=error)
+        return changed, problem
+
+    def _announce(self) -> None:
+        with self._sessions() as session:
+            worker_status.announce(session, self._signer.address, now())
+
+    def _beat(self, problem: str | None) -> None:
         last, told = self._last_beat
         if problem != told or time.monotonic() - last > BEAT:
             with self._sessions() as session:
                 worker_status.beat(session, now(), problem)
             self._last_beat = (time.monotonic(), problem)
-        return changed > 0
+
+    def _guarded(self, action: Callable[[], None]) -> bool:
+        """Do it; False, with the reason logged, when it failed."""
+        try:
+            action()
+        except Exception as error:
+            log.error("sign_of_life_failed", exc_info=error)
+            return False
+        return True
 
 
 def run_until_signalled(worker: Worker) -> None:

@@ -10,7 +10,8 @@ from app.models.base import Address, Base, Hash, Time, now
 
 
 class IntentState(StrEnum):
-    """QUEUED → SENT → DONE or FAILED; a failed one may be queued again."""
+    """QUEUED → SENT → DONE or FAILED; a failed one may be queued again, a done one sent again
+    when the chain lost it."""
 
     QUEUED = "queued"
     SENT = "sent"

@@ -64,6 +64,15 @@ class Page:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """Copies of an account's licenses that were issued and used, and the latest entries, newest first."""
+
+    issued: int
+    used: int
+    latest: Sequence[Entry]
+
+
 class BlockTimes:
     """When blocks were made. A block's time never changes, so it is kept by the block's hash."""
 
@@ -137,10 +146,14 @@ class Explorer:
         """Everything that happened to one license, oldest first."""
         return self.entries(session, licenses, licenses.events(*Kind, id=id))
 
-    def of_owner(self, session: Session, licenses: PrintLicense, account: str) -> list[Entry]:
-        """Everything that happened to an account's licenses, oldest first, with times."""
+    def of_owner(self, session: Session, licenses: PrintLicense, account: str, latest: int) -> Activity:
+        """Sums over all events of an account's licenses; only the `latest` ones cost a question each."""
         mine = [e for e in licenses.events(*Kind) if owner_of(e.values["id"]) == account]
-        return self.entries(session, licenses, mine)
+        return Activity(
+            issued=sum(e.values["copies"] for e in mine if e.name == Kind.ISSUED),
+            used=sum(e.name == Kind.USED for e in mine),
+            latest=self.entries(session, licenses, mine[-latest:][::-1]),
+        )
 
     def entries(
         self, session: Session, licenses: PrintLicense, events: Iterable[DecodedEvent]

@@ -78,8 +78,8 @@ def order_license(session: Session, contracts: Contracts, owner: User, terms: Te
     if terms.last_day is not None and not today <= terms.last_day <= LAST_DAY:
         raise DayOutOfRange("The last day of validity is in the past or too far away.")
     key = format_id(license_id(owner.account, number_from_text(number)))
-    if (known := session.get(License, key)) is not None:
-        return _same_order(known, terms)
+    if (known := _known(session, owner, key, number)) is not None:
+        return _same_order(known, key, terms)
     permission = permission_of(session, contracts, owner)
     if not permission.may_queue:
         raise PortalNotAllowed(permission)
@@ -102,16 +102,23 @@ def order_license(session: Session, contracts: Contracts, owner: User, terms: Te
     except sa.exc.IntegrityError:
         # A double click: the other request was first.
         session.rollback()
-        known = session.get(License, key)
+        known = _known(session, owner, key, number)
         if known is None:
             raise
-        return _same_order(known, terms)
+        return _same_order(known, key, terms)
     return license
 
 
-def _same_order(known: License, terms: Terms) -> License:
-    wanted = (terms.design.id, terms.printer.address, terms.copies, end_of_day(terms.last_day))
-    if (known.design_id, known.printer_address, known.copies, known.valid_until) != wanted:
+def _known(session: Session, owner: User, key: str, number: str) -> License | None:
+    """The license with this id, or with her number and the id of an account that she had before."""
+    return session.get(License, key) or session.scalar(
+        sa.select(License).where(License.owner_id == owner.id, License.number == number)
+    )
+
+
+def _same_order(known: License, key: str, terms: Terms) -> License:
+    wanted = (key, terms.design.id, terms.printer.address, terms.copies, end_of_day(terms.last_day))
+    if (known.id, known.design_id, known.printer_address, known.copies, known.valid_until) != wanted:
         raise NumberTaken(known.number)
     return known
 

@@ -3,10 +3,11 @@
 A transaction is signed, and its bytes, nonce and hash are committed together with the intent's new state,
 before the node sees it. From then on the same bytes are sent until their outcome is known; bytes with one
 nonce can happen at most once. After a crash the next pass finds everything it needs in the database.
+A chain that lost blocks gets the lost bytes again: they fill their nonces before anything new is signed.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -56,7 +57,7 @@ class Outbox:
         self._checkpoint = checkpoint
 
     def step(self) -> int:
-        """One pass: look after what is under way, then sign what waits; how many rows changed state.
+        """One pass: look after what is under way, then sign what waits; how many times something changed.
 
         Raises:
             NodeUnreachable, NodeRefused: the rest waits for the next pass.
@@ -65,14 +66,9 @@ class Outbox:
         with self._sessions() as session:
             for attempt in self._open_attempts(session):
                 changed += self._follow(session, attempt)
-            waiting = session.scalars(
-                sa.select(License)
-                .join(License.intent)
-                .where(Intent.state == IntentState.QUEUED)
-                .order_by(Intent.id)
-                .limit(max(0, MAX_OPEN - len(self._open_attempts(session))))
-            ).all()
-            for license in waiting:
+            if self._open_attempts(session) or self._waiting(session, 1):
+                changed += self._bring_back(session)
+            for license in self._waiting(session, MAX_OPEN - len(self._open_attempts(session))):
                 changed += self._start(session, license)
         return changed
 
@@ -84,6 +80,42 @@ class Outbox:
                 .order_by(Attempt.nonce)
             )
         )
+
+    def _waiting(self, session: Session, most: int) -> Sequence[License]:
+        return session.scalars(
+            sa.select(License)
+            .join(License.intent)
+            .where(Intent.state == IntentState.QUEUED)
+            .order_by(Intent.id)
+            .limit(max(0, most))
+        ).all()
+
+    def _bring_back(self, session: Session) -> int:
+        """Send again what the chain had and lost; how many.
+
+        A node that was killed, restored or reorganised may have forgotten blocks. Then it asks for a nonce
+        whose transaction was mined once. Its bytes are the only ones that may have it: were they signed
+        anew, a node that still knows them could carry out both.
+        """
+        for count in range(MAX_OPEN):
+            nonce = transactions.next_nonce(self._rpc, self._signer.address)
+            lost = session.scalar(
+                sa.select(Attempt).where(
+                    Attempt.sender == self._signer.address, Attempt.nonce == nonce, ~Attempt.open
+                )
+            )
+            if lost is None or transactions.receipt(self._rpc, lost.hash) is not None:
+                return count
+            intent = lost.intent
+            lost.open = True
+            intent.state, intent.reason, intent.facts = IntentState.SENT, None, None
+            intent.transaction_hash, intent.block_number = lost.hash, None
+            self._checkpoint("lost")
+            session.commit()
+            log.warning("transaction_lost_by_chain", intent=intent.key, nonce=nonce, hash=lost.hash)
+            self._checkpoint("reopened")
+            self._send(session, intent, lost.raw)
+        return MAX_OPEN
 
     def _start(self, session: Session, license: License) -> bool:
         """Sign an order, commit, send."""
@@ -141,8 +173,8 @@ class Outbox:
         if receipt is None:
             # Something else was sent with this key: these bytes can never happen. Sign anew.
             intent.state, intent.reason, intent.transaction_hash = IntentState.QUEUED, "nonce_taken", None
-        elif int(receipt["status"], 16) == 1 and (event := self._issued(self._license(session, intent))):
-            self._done(intent, event)
+        elif event := self._issued(self._license(session, intent)):
+            self._done(intent, event)  # also when these bytes reverted because others were first
         elif len(intent.attempts) < MAX_ATTEMPTS:
             # The next simulation will tell the reason, or succeed: a reverted order changed nothing.
             intent.state, intent.reason = IntentState.QUEUED, "reverted"
@@ -165,8 +197,7 @@ class Outbox:
         """The contract would revert. A license that stands there exactly as ordered is what was wanted."""
         intent = license.intent
         if refusal.name == "LicenseExists":
-            event = self._issued(license)
-            if event is not None and self._as_ordered(license, event):
+            if event := self._issued(license):
                 self._done(intent, event)
             else:
                 intent.state, intent.reason = IntentState.FAILED, "number_taken"
@@ -181,17 +212,14 @@ class Outbox:
         return True
 
     def _issued(self, license: License) -> DecodedEvent | None:
-        """Our own event decides, not a receipt's status."""
-        return next(self._licenses.events("LicenseIssued", id=parse_id(license.id)), None)
-
-    def _as_ordered(self, license: License, event: DecodedEvent) -> bool:
+        """The event of a license that stands there exactly as ordered: it decides, not a receipt's status."""
+        event = next(self._licenses.events("LicenseIssued", id=parse_id(license.id)), None)
+        if event is None:
+            return None
         issued = event.values
-        return (issued["printer"], f"{issued['fileHash']:064x}", issued["copies"], issued["validUntil"]) == (
-            license.printer_address,
-            license.file_hash,
-            license.copies,
-            license.valid_until,
-        )
+        there = (issued["printer"], f"{issued['fileHash']:064x}", issued["copies"], issued["validUntil"])
+        ordered = (license.printer_address, license.file_hash, license.copies, license.valid_until)
+        return event if there == ordered else None
 
     def _license(self, session: Session, intent: Intent) -> License:
         return session.scalars(sa.select(License).where(License.intent_id == intent.id)).one()

@@ -7,7 +7,7 @@ from app.extensions import db
 from app.models import IntentState
 from app.runtime import runtime
 from app.services import accounts, designs, issuing, printers
-from app.services.explorer import Entry, Kind
+from app.services.explorer import Activity
 from imprimatur.address_book import NotDeployed
 from imprimatur.chain.rpc import NodeRefused, NodeUnreachable
 
@@ -20,11 +20,11 @@ blueprint = Blueprint("dashboard", __name__)
 def home() -> str:
     owner = access.the_owner()
     licenses = issuing.licenses_of(db.session, owner)
-    entries: list[Entry] | None
+    activity: Activity | None
     try:
-        entries = runtime().explorer.of_owner(db.session, runtime().chain.licenses(), owner.account)
+        activity = runtime().explorer.of_owner(db.session, runtime().chain.licenses(), owner.account, LATEST)
     except (NodeUnreachable, NodeRefused, NotDeployed):
-        entries = None
+        activity = None
     return render_template(
         "dashboard.html",
         owner=owner,
@@ -33,8 +33,6 @@ def home() -> str:
         licenses=licenses,
         waiting=[x for x in licenses if x.intent.state in (IntentState.QUEUED, IntentState.SENT)],
         failed=[x for x in licenses if x.intent.state is IntentState.FAILED],
-        issued=None if entries is None else sum(e.copies or 0 for e in entries if e.kind is Kind.ISSUED),
-        used=None if entries is None else sum(e.kind is Kind.USED for e in entries),
-        latest=None if entries is None else entries[::-1][:LATEST],
+        activity=activity,
         permission=accounts.permission_of(db.session, runtime().chain, owner),
     )

@@ -62,7 +62,7 @@ def receive() -> tuple[Response, int] | Response:
     return jsonify(location=location, sha256=design.sha256), 201 if is_new else 200
 
 
-@blueprint.get("/<int:id>")
+@blueprint.get("/<row:id>")
 @access.owner
 def show(id: int) -> str:
     design = _mine(id)
@@ -72,7 +72,7 @@ def show(id: int) -> str:
     )
 
 
-@blueprint.get("/<int:id>/thumbnail.png")
+@blueprint.get("/<row:id>/thumbnail.png")
 @access.owner
 def thumbnail(id: int) -> Response:
     png = _mine(id).thumbnail_png

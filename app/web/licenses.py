@@ -9,6 +9,7 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 
 from app.auth import access
 from app.extensions import db
+from app.ids import parse_number
 from app.models import IntentState, License
 from app.runtime import runtime
 from app.services import accounts, designs, issuing, printers
@@ -89,7 +90,7 @@ def _today() -> date:
 def _terms() -> issuing.Terms:
     """The posted order. Another owner's design or printer is as unknown as none."""
     owner, form = access.the_owner(), request.form
-    design_id, printer_id = form.get("design", type=int), form.get("printer", type=int)
+    design_id, printer_id = parse_number(form.get("design")), parse_number(form.get("printer"))
     design = designs.design_of(db.session, owner, design_id) if design_id else None
     printer = printers.printer_of(db.session, owner, printer_id) if printer_id else None
     if design is None or printer is None:
@@ -117,8 +118,8 @@ def _form(error: ImprimaturError | None = None) -> str:
         designs=designs.designs_of(db.session, owner),
         printers=printers.printers_of(db.session, owner),
         permission=accounts.permission_of(db.session, runtime().chain, owner),
-        chosen_design=given.get("design", type=int),
-        chosen_printer=given.get("printer", type=int),
+        chosen_design=parse_number(given.get("design")),
+        chosen_printer=parse_number(given.get("printer")),
         number=given.get("number") or issuing.suggest_number(db.session, owner, _today().year),
         copies=given.get("copies", "1")[:10],
         last_day=given.get("last_day", "")[:10],

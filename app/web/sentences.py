@@ -79,6 +79,10 @@ def reason(intent: Intent) -> str | None:
             "The portal's account has too little ether to pay for the transaction. "
             "The order goes out as soon as its operator tops it up."
         ),
+        "unexpected": _(
+            "The portal's worker ran into an error that its operator has to look at. "
+            "The order is kept; the worker keeps trying."
+        ),
         "nonce_taken": _("Another transaction of the portal came first. The order is signed again."),
         "nonce_known": _(
             "The chain node is behind the portal's records. The order waits until it has caught up."

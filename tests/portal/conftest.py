@@ -22,7 +22,7 @@ from app.settings import Settings
 from imprimatur.address_book import Deployment, store
 from imprimatur.chain.print_license import CONTRACT
 from imprimatur.chain.signers import KeySigner
-from support.node import ROOT
+from support.node import ROOT, Chain, running_chain
 
 sys.path.insert(0, str(ROOT / "tools"))
 
@@ -46,6 +46,12 @@ def node() -> TesterNode:
 def chain(node: TesterNode) -> Iterator[TestChain]:
     yield TestChain(node)
     node.down = False
+
+
+@pytest.fixture(scope="module")
+def anvil() -> Iterator[Chain]:
+    with running_chain() as chain:
+        yield chain
 
 
 @pytest.fixture

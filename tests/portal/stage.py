@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 from flask_security import hash_password
@@ -12,11 +13,13 @@ from portal.tester_node import TesterNode
 from sqlalchemy.orm import Session
 
 from app.chain import Web3Rpc
-from app.models import License, User
+from app.models import Design, Intent, License, User
 from app.services import accounts
+from app.services.issuing import end_of_day
 from imprimatur.chain import transactions
 from imprimatur.chain.print_license import Right
 from imprimatur.chain.signers import KeySigner, Signer
+from imprimatur.license_id import format_id, license_id, number_from_text
 from support.node import deploy_contracts
 
 PASSWORD = "correct horse"
@@ -114,3 +117,29 @@ def refreshed(session: Session, license: License) -> License:
     found = session.get(License, license.id)
     assert found is not None
     return found
+
+
+def queue(session: Session, owner: str, numbers: list[str]) -> None:
+    """Orders as the portal queues them, without its pages and without asking the chain."""
+    design = session.scalar(sa.select(Design).join(Design.owner).where(User.account == owner))
+    if design is None:
+        user = User(email="a@example.com", fs_uniquifier="u", name="A", account=owner)
+        design = Design(owner=user, file_name="a.gcode", storage_key="0" * 32, size=1, sha256="ab" * 32)
+        session.add(design)
+    for number in numbers:
+        id = format_id(license_id(owner, number_from_text(number)))
+        session.add(
+            License(
+                id=id,
+                owner=design.owner,
+                design=design,
+                intent=Intent(key=f"issue:{id}"),
+                number=number,
+                printer_name="P",
+                printer_address="0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf",
+                file_hash=design.sha256,
+                copies=2,
+                valid_until=end_of_day(None),
+            )
+        )
+    session.commit()

@@ -38,7 +38,7 @@ def routes(app: Flask) -> list[tuple[str, str, str]]:
 
 def filled(rule: str) -> str:
     """A URL of the rule that names nothing which exists."""
-    values = {"path:filename": "none.css", "int:id": "999999", "id": "0x" + "ab" * 32, "code": "en"}
+    values = {"path:filename": "none.css", "row:id": "999999", "id": "0x" + "ab" * 32, "code": "en"}
     return re.sub(r"<([^>]+)>", lambda match: values[match[1]], rule)
 
 

@@ -5,54 +5,21 @@ import secrets
 import signal
 import time
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from portal.stage import queue
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.models import Attempt, Design, Intent, IntentState, License, User
-from app.services.issuing import end_of_day
+from app.models import Attempt, Intent, IntentState, License
 from app.services.outbox import Outbox
 from imprimatur.chain.print_license import PrintLicense, Right
 from imprimatur.chain.rpc import HttpRpc
 from imprimatur.chain.signers import KeySigner
-from imprimatur.license_id import format_id, license_id, number_from_text
-from support.node import Chain, running_chain
+from support.node import Chain
 
 CHECKPOINTS = ["signed", "committed", "sent", "mined", "closed"]
-
-
-@pytest.fixture(scope="module")
-def anvil() -> Iterator[Chain]:
-    with running_chain() as chain:
-        yield chain
-
-
-def queue(session: Session, owner: str, numbers: list[str]) -> None:
-    """Orders as the portal queues them."""
-    user = User(email="a@example.com", fs_uniquifier="u", name="A", account=owner)
-    design = Design(owner=user, file_name="a.gcode", storage_key="0" * 32, size=1, sha256="ab" * 32)
-    session.add_all([user, design])
-    session.flush()
-    for number in numbers:
-        id = format_id(license_id(owner, number_from_text(number)))
-        session.add(
-            License(
-                id=id,
-                owner=user,
-                design=design,
-                intent=Intent(key=f"issue:{id}"),
-                number=number,
-                printer_name="P",
-                printer_address="0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf",
-                file_hash=design.sha256,
-                copies=2,
-                valid_until=end_of_day(None),
-            )
-        )
-    session.commit()
 
 
 def run_worker(database: str, anvil: Chain, key: bytes, fatal: str) -> int:

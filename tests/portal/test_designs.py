@@ -170,6 +170,12 @@ def test_the_same_file_twice_at_once(app: Flask, owner: Party) -> None:
     assert len(stored(app)) == 1
 
 
+@pytest.mark.parametrize("id", [str(2**63 - 1), str(2**63), "99999999999999999999", "9" * 5000, "0", "-1"])
+def test_ids_that_nothing_can_have(owner: Party, id: str) -> None:
+    assert owner.client.get(f"/designs/{id}").status_code == 404
+    assert owner.client.get(f"/designs/{id}/thumbnail.png").status_code == 404
+
+
 def test_sweeping_takes_only_what_died(tmp_path: Path) -> None:
     import os
 

@@ -2,6 +2,7 @@
 
 import re
 import time
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -11,9 +12,10 @@ from sqlalchemy.orm import Session
 from app.models import Design, Printer
 from app.models.base import now
 from app.services import issuing
-from app.services.explorer import PAGE_SIZE, BlockTimes
+from app.services.explorer import PAGE_SIZE, BlockTimes, Explorer, Kind
 from app.services.issuing import Terms
-from imprimatur.chain.print_license import Order
+from app.web.dashboard import LATEST
+from imprimatur.chain.print_license import Order, PrintLicense
 from imprimatur.chain.signers import KeySigner
 from imprimatur.license_id import format_id, license_id, number_from_text
 
@@ -78,6 +80,8 @@ def test_events(
     assert rows(ask("?q=X-1")) == ["issued"]  # but its hash is found
     assert rows(ask(f"?q={format_id(foreign)}")) == ["issued"]
     assert "Nothing found" in ask("?q=%25")
+    for page in ("0", "-1", "x", "9" * 20, "9" * 5000):
+        assert rows(ask(f"?page={page}")) == ["used", "used", "issued", "issued"]
     assert rows(ask("?event=nonsense&page=99")) == ["used", "used", "issued", "issued"]
     page = ask(f"/licenses/{license.id}")
     assert '<strong id="copies-left">0</strong>' in page
@@ -93,6 +97,31 @@ def test_pages(app: Flask, chain: TestChain, owner: Party, machine: KeySigner) -
     older = re.search(r'rel="next" href="([^"]+)"', first)[1].replace("&amp;", "&")  # type: ignore[index]
     assert "event=issued" in older
     assert len(rows(app.test_client().get(older).get_data(as_text=True))) == 3
+
+
+def test_the_overview_asks_only_for_the_latest_blocks(
+    session: Session, chain: TestChain, owner: Party, machine: KeySigner
+) -> None:
+    """Whatever there is to count."""
+    ids = [issue(chain, owner.signer, machine.address, f"N-{n}", copies=3) for n in range(LATEST + 4)]
+    for _ in range(2):
+        chain.send(machine, chain.licenses.use_license_call(ids[0], "ab" * 32))
+    asked: list[str] = []
+
+    class Rpc:
+        def call(self, method: str, params: list[Any]) -> Any:
+            asked.append(method)
+            return chain.rpc.call(method, params)
+
+    contract = PrintLicense(Rpc(), chain.licenses.address, chain.licenses.since)
+    activity = Explorer(BlockTimes()).of_owner(session, contract, owner.signer.address, LATEST)
+    assert (activity.issued, activity.used) == (3 * (LATEST + 4), 2)
+    assert [e.kind for e in activity.latest] == [Kind.USED] * 2 + [Kind.ISSUED] * (LATEST - 2)
+    assert [e.copy for e in activity.latest[:2]] == [2, 1]
+    assert asked.count("eth_getBlockByHash") == LATEST
+    page = owner.client.get("/").get_data(as_text=True)
+    assert f"<dd>{3 * (LATEST + 4)}</dd>" in page
+    assert page.count('class="event is-') == LATEST
 
 
 def test_the_node_is_down(app: Flask, chain: TestChain) -> None:

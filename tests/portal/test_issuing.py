@@ -1,18 +1,25 @@
 """From an owner's order to a license on the chain."""
 
+import html
+import re
+import shlex
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from flask import Flask
-from portal.stage import Party, TestChain, refreshed
+from portal.stage import Party, TestChain, refreshed, sign_in
 from sqlalchemy.orm import Session
 
+from app import create_app
+from app.extensions import db
 from app.jobs.worker import Worker
 from app.models import Attempt, Design, Intent, IntentState, License, Printer
 from app.models.base import now
-from app.services import issuing
+from app.services import accounts, issuing
+from app.settings import DEFAULT_DEPLOYMENTS, Settings
 from imprimatur.chain.interface import ContractReverted
 from imprimatur.chain.print_license import Order, Right
 from imprimatur.chain.signers import KeySigner
@@ -21,7 +28,7 @@ from imprimatur.license_id import number_from_text
 pytestmark = pytest.mark.usefixtures("operator")
 
 
-def order(owner: Party, design: Design, printer: Printer, **changes: Any) -> Any:
+def order(owner: Party, design: Design, printer: Printer, /, **changes: Any) -> Any:
     fields = {
         "design": design.id,
         "printer": printer.id,
@@ -128,6 +135,31 @@ def test_a_number_has_one_meaning(owner: Party, design: Design, printer: Printer
 
 
 @pytest.mark.usefixtures("allowed")
+def test_a_number_stays_taken_when_the_account_changes(
+    session: Session, chain: TestChain, operator: KeySigner, owner: Party, design: Design, printer: Printer
+) -> None:
+    order(owner, design, printer)
+    new = chain.account()
+    chain.authorize(new, operator.address)
+    accounts.add_owner(session, owner.user.email, owner.user.name, new.address, owner.user.password or "")
+    answer = order(owner, design, printer)
+    assert answer.status_code == 422
+    assert "another license with the number 4711-A4-58572" in answer.get_data(as_text=True)
+    assert order(owner, design, printer, number="AS-2").status_code == 303
+
+
+@pytest.mark.usefixtures("allowed")
+@pytest.mark.parametrize("id", ["99999999999999999999", "9" * 5000, str(2**63 - 1), "-1", "1_0", "", "١"])
+def test_ids_that_nothing_can_have(
+    session: Session, owner: Party, design: Design, printer: Printer, id: str
+) -> None:
+    for changes in ({"design": id}, {"printer": id}):
+        assert order(owner, design, printer, **changes).status_code == 404
+        assert owner.client.get("/licenses/new", query_string=changes).status_code == 200
+    assert session.query(Intent).count() == 0
+
+
+@pytest.mark.usefixtures("allowed")
 def test_numbers_are_suggested(session: Session, owner: Party, design: Design, printer: Printer) -> None:
     assert issuing.suggest_number(session, owner.user, 2026) == "AS-2026-0001"
     order(owner, design, printer, number="AS-2026-0041")
@@ -198,20 +230,57 @@ def test_a_portal_that_was_cut_off_cant_issue(
     assert refreshed(session, license).intent.state is IntentState.DONE
 
 
-def test_the_account_page(chain: TestChain, operator: KeySigner, owner: Party) -> None:
+def test_the_account_page(chain: TestChain, operator: KeySigner, owner: Party, options: Settings) -> None:
     text = owner.client.get("/account").get_data(as_text=True)
     assert owner.signer.address in text
     assert operator.address in text
     assert 'class="standing is-not_given"' in text
-    assert "python3 run.py brownie run authorize_portal" in text
+    give, take = (html.unescape(text) for text in re.findall(r'data-copy="(IMPRIMATUR[^"]*)"', text))
+    assert give.endswith("\npython3 run.py brownie run authorize_portal --network imprimatur")
+    assert take.endswith("\npython3 run.py brownie run authorize_portal cut_off --network imprimatur")
+    assert [word for word in shlex.split(give.replace("\\\n", "")) if "=" in word] == [
+        "IMPRIMATUR_RPC_URL=http://127.0.0.1:1",
+        f"IMPRIMATUR_OPERATOR={operator.address}",
+        "IMPRIMATUR_OWNER_KEYSTORE=/path/to/your/keystore.json",
+        "IMPRIMATUR_OWNER_PASSWORD_FILE=/path/to/your/password.txt",
+        f"IMPRIMATUR_DEPLOYMENTS={options.deployments}",
+    ]
+    assert take.partition("python3")[0] == give.partition("python3")[0]
+    german = owner.client.get("/account", headers={"Accept-Language": "de"}).get_data(as_text=True)
+    assert "IMPRIMATUR_OWNER_KEYSTORE=/pfad/zu/ihrem/keystore.json" in german
     chain.authorize(owner.signer, operator.address)
     assert 'class="standing is-allowed"' in owner.client.get("/account").get_data(as_text=True)
     chain.node.down = True
     assert 'class="standing is-unknown"' in owner.client.get("/account").get_data(as_text=True)
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://portal:s3cret@node.example:8545", "https://node.example:8545"),
+        ("https://node.example/rpc?key=s3cret", "https://node.example/rpc"),
+        ("https://node.example/v3/s3cret0123456789abcdef", "https://node.example/v3/YOUR-KEY"),
+        ("http://[::1]:8545/$(reboot)", "'http://[::1]:8545/$(reboot)'"),
+    ],
+)
+def test_the_command_gives_away_no_access(
+    chain: TestChain, options: Settings, owner: Party, url: str, shown: str
+) -> None:
+    """The portal's way to its node may contain a secret of its operator."""
+    other = create_app(replace(options, chain_url=url, deployments=DEFAULT_DEPLOYMENTS), provider=chain.node)
+    client = other.test_client()
+    sign_in(client, owner.user.email)
+    text = html.unescape(client.get("/account").get_data(as_text=True))
+    assert f"IMPRIMATUR_RPC_URL={shown} " in text
+    assert "s3cret" not in text
+    assert "IMPRIMATUR_DEPLOYMENTS" not in text
+    with other.app_context():
+        db.engine.dispose()
+
+
 def test_printers(app: Flask, owner: Party, rival: Party, machine: KeySigner) -> None:
-    swapped = machine.address[:2] + machine.address[2:].swapcase()
+    # Not the random wallet's address: one in some thousands has letters of one case only.
+    swapped = "0x7e5f4552091a69125D5dFcB7B8c2659029395bDF"
     for name, address, words in [
         ("A", "0x12", "0x followed by 40 hexadecimal digits"),
         ("A", "0x" + "0" * 40, "0x followed by 40 hexadecimal digits"),

@@ -50,11 +50,40 @@ def test_the_switch_wins(owner: Party) -> None:
     )
 
 
-@pytest.mark.parametrize("target", ["https://evil.example", "//evil.example", "/\\evil.example", ""])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "https://evil.example",
+        "evil.example",
+        "javascript:alert(1)",
+        "//evil.example",
+        "///evil.example",
+        "/\\evil.example",
+        "/a\\evil.example",
+        "\\\\evil.example",
+        "/\t/evil.example",
+        "\t//evil.example",
+        "/\n/evil.example",
+        "/\r\nX:1",
+        "/\x00/evil.example",
+        "/\x7f/evil.example",
+        "/\u2028/evil.example",
+        "/\uff0f/evil.example",
+        "",
+    ],
+)
 def test_the_switch_leads_nowhere_else(app: Flask, target: str) -> None:
     answer = app.test_client().get("/language/xx", query_string={"next": target})
     assert answer.location == "/"
     assert "Set-Cookie" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "target", ["/", "/explorer?q=a%20b%C3%A4&page=2", "/licenses/new?design=1", "/%09/x"]
+)
+def test_the_switch_leads_back(app: Flask, target: str) -> None:
+    answer = app.test_client().get("/language/de", query_string={"next": target})
+    assert (answer.status_code, answer.location) == (302, target)
 
 
 @pytest.fixture(params=["en", "de"])

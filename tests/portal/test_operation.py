@@ -2,8 +2,11 @@
 
 import json
 import os
+import signal
+import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -169,13 +172,8 @@ def test_health_without_anything(tmp_path: Path, chain: TestChain) -> None:
         db.engine.dispose()
 
 
-def test_the_worker_stops_cleanly(tmp_path: Path, template_database: bytes) -> None:
-    """SIGTERM ends it with 0, although the node never answered; its account is known by then."""
-    import signal
-    import sqlite3
-    import time
-
-    (tmp_path / "p.db").write_bytes(template_database)
+def start_worker(tmp_path: Path) -> tuple[subprocess.Popen[str], KeySigner]:
+    """In a process of its own, on the database p.db."""
     signer = create_keystore(tmp_path / "operator.json", "pw")
     (tmp_path / "password").write_text("pw\n")
     environment = {
@@ -188,7 +186,28 @@ def test_the_worker_stops_cleanly(tmp_path: Path, template_database: bytes) -> N
         "IMPRIMATUR_OPERATOR_PASSWORD_FILE": str(tmp_path / "password"),
     }
     command = [sys.executable, "-m", "flask", "--app", "app", "worker"]
-    process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True), signer
+
+
+def test_the_worker_survives_a_broken_database_and_stops_cleanly(tmp_path: Path) -> None:
+    """It has no tables: no pass and no sign of life succeeds, and only SIGTERM ends the worker."""
+    (tmp_path / "p.db").touch()
+    process, _signer = start_worker(tmp_path)
+    assert process.stderr
+    first = [json.loads(process.stderr.readline()) for _ in range(2)]
+    assert [line["message"] for line in first] == ["worker_started", "sign_of_life_failed"]
+    assert "no such table" in first[1]["exception"]
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    _, logged = process.communicate(timeout=10)
+    assert process.returncode == 0, logged
+    assert json.loads(logged.splitlines()[-1])["message"] == "worker_stopped"
+
+
+def test_the_worker_stops_cleanly(tmp_path: Path, template_database: bytes) -> None:
+    """SIGTERM ends it with 0, although the node never answered; its account is known by then."""
+    (tmp_path / "p.db").write_bytes(template_database)
+    process, signer = start_worker(tmp_path)
     row = None
     deadline = time.monotonic() + 30
     while (row is None or row[1] is None) and time.monotonic() < deadline:

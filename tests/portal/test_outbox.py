@@ -1,18 +1,24 @@
 """What the worker does when something isn't as it should be."""
 
+import json
 import time
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 from portal.stage import Party, TestChain, refreshed
 from sqlalchemy.orm import Session
 
+from app.chain import ChainConnection
+from app.jobs import worker as worker_module
 from app.jobs.worker import Worker
-from app.models import Attempt, Design, IntentState, License, Printer
+from app.models import Attempt, Design, IntentState, License, Printer, WorkerStatus
 from app.models.base import now
 from app.services import issuing
 from app.services.issuing import Terms
 from app.services.outbox import Outbox
+from app.settings import Settings
 from imprimatur.chain.print_license import Order
 from imprimatur.chain.signers import KeySigner
 from imprimatur.license_id import number_from_text
@@ -141,6 +147,72 @@ def test_a_reverted_transaction_tells_its_reason(
     intent = refreshed(session, license).intent
     assert (intent.state, intent.reason) == (IntentState.FAILED, "not_allowed")
     assert list(chain.licenses.events("LicenseIssued")) == []
+
+
+def test_a_torn_address_book_ends_nothing(
+    session: Session,
+    chain: TestChain,
+    options: Settings,
+    worker: Worker,
+    operator: KeySigner,
+    owner: Party,
+    license: License,
+) -> None:
+    connection = ChainConnection(options.chain_url, options.deployments, chain.node)
+    worker = Worker(worker._sessions, connection, operator)
+    (book,) = options.deployments.iterdir()
+    whole = book.read_bytes()
+    book.write_bytes(whole[:20])
+    assert not worker.step()
+    session.expire_all()
+    assert session.query(WorkerStatus).one().problem == "unexpected"
+    waiting = refreshed(session, license).intent
+    assert (waiting.state, waiting.reason) == (IntentState.QUEUED, "unexpected")
+    assert "the worker keeps trying" in owner.client.get(f"/licenses/{license.id}").get_data(as_text=True)
+    book.write_bytes(whole)
+    while worker.step():
+        pass
+    assert refreshed(session, license).intent.state is IntentState.DONE
+    session.expire_all()
+    assert session.query(WorkerStatus).one().problem is None
+
+
+@pytest.mark.parametrize("place", ["worker_status.announce", "worker_status.beat", "Outbox.step"])
+def test_a_database_that_is_locked_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    session: Session,
+    worker: Worker,
+    license: License,
+    place: str,
+) -> None:
+    """The worker logs it with where it happened, waits longer than usual, and goes on."""
+    owner, name = place.split(".")
+    target = getattr(worker_module, owner)
+    works = getattr(target, name)
+    failures, pauses = iter(range(2)), []
+
+    def locked(*arguments: Any) -> Any:
+        if next(failures, None) is not None:
+            raise sa.exc.OperationalError("UPDATE", {}, Exception("database is locked"))
+        return works(*arguments)
+
+    def wait(seconds: float) -> None:
+        pauses.append(seconds)
+        if refreshed(session, license).intent.state is IntentState.DONE or len(pauses) > 20:
+            worker.stop()
+
+    monkeypatch.setattr(target, name, locked)
+    monkeypatch.setattr(worker._stopping, "wait", wait)
+    monkeypatch.setattr(worker_module, "BEAT", 0)
+    worker.run()
+    assert pauses[:2] == [worker_module.BACK_OFF] * 2
+    assert pauses.count(worker_module.BACK_OFF) == 2
+    logged = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    traces = [line["exception"] for line in logged if "exception" in line]
+    assert len(traces) == 2
+    assert all("Traceback" in trace and "database is locked" in trace for trace in traces)
+    assert refreshed(session, license).intent.state is IntentState.DONE
 
 
 def test_many_orders_go_out_in_a_row(

@@ -11,7 +11,7 @@ from tools import contract_docs
 
 def test_pages_are_fresh():
     for path, text in contract_docs.pages().items():
-        assert path.read_text() == text, f"{path.name}: run tools/contract_docs.py --write"
+        assert path.read_text() == text, f"{path.name}: run: python3 run.py artifacts"
 
 
 @pytest.mark.parametrize("name", artifacts.CONTRACTS)

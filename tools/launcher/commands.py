@@ -47,17 +47,22 @@ def _tool(words: list[str]) -> int:
 def _verify(arguments: argparse.Namespace) -> int:
     install(PORTAL, VERIFY)
     quick = ["--quick"] if arguments.quick else []
-    return _tool(["tools/verify.py", "--env", str(VERIFY.path), *quick])
+    return _tool(["-m", "tools.verify", "--env", str(VERIFY.path), *quick])
 
 
 def _fuzz(_arguments: argparse.Namespace) -> int:
     install(PORTAL)
-    return _tool(["tools/verify.py", "--fuzz"])
+    return _tool(["-m", "tools.verify", "--fuzz"])
 
 
 def _gas(arguments: argparse.Namespace) -> int:
     install(PORTAL)
-    return _tool(["tools/gas.py", *(["--write"] if arguments.write else [])])
+    return _tool(["-m", "tools.gas", *(["--write"] if arguments.write else [])])
+
+
+def _artifacts(_arguments: argparse.Namespace) -> int:
+    install(PORTAL)
+    return max(_tool(["-m", f"tools.{name}", "--write"]) for name in ("compile", "gas", "contract_docs"))
 
 
 def _brownie(words: list[str]) -> int:
@@ -122,6 +127,9 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("gas", help="what each job costs, beside budget, floor and comparison")
     command.add_argument("--write", action="store_true", help="renew snapshots/gas.json")
     command.set_defaults(run=_gas)
+
+    command = commands.add_parser("artifacts", help="renew all that is made from contracts/")
+    command.set_defaults(run=_artifacts)
 
     command = commands.add_parser("install", help="only install what demo and test need")
     command.set_defaults(run=_install)

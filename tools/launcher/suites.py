@@ -59,7 +59,7 @@ ALL = (
     ),
     Suite(
         "proofs",
-        ((PORTAL.command("python"), "tools/verify.py", "--quick", "--env", str(VERIFY.path)),),
+        ((PORTAL.command("python"), "-m", "tools.verify", "--quick", "--env", str(VERIFY.path)),),
         lane=1,
     ),
     Suite("unit", (_pytest("tests/unit"),), lane=0),
