@@ -18,7 +18,7 @@ def compiled():
 def test_fresh_compile_gives_the_same_bytes(compiled, name):
     fresh = compiled[name].artifact()
     committed = (compiler.ARTIFACTS / f"{name}.json").read_text()
-    assert committed == compiler.as_text(fresh), f"{name}: run tools/compile.py --write"
+    assert committed == compiler.as_text(fresh), f"{name}: run: python3 run.py artifacts"
     assert json.loads(committed) == artifacts.load(name)
 
 
@@ -26,7 +26,7 @@ def test_fresh_compile_gives_the_same_bytes(compiled, name):
 def test_source_verification_input_is_fresh(compiled, name):
     committed = (compiler.STANDARD_JSON / f"{name}.json").read_text()
     assert committed == compiler.as_text(compiled[name].standard_json()), (
-        f"{name}: run tools/compile.py --write"
+        f"{name}: run: python3 run.py artifacts"
     )
 
 
