@@ -22,7 +22,7 @@ def test_no_process_is_left(state, number):
     demo = RunningDemo(state)
     demo.start()
     processes = demo.processes()
-    names = " ".join(" ".join(process.cmdline()) for process in processes)
+    names = demo.command_lines()
     assert all(part in names for part in ("anvil", "gunicorn", "worker", "octoprint"))
     contract = demo.facts["contract"]
     code = requests.post(
@@ -45,9 +45,7 @@ def test_no_process_is_left(state, number):
 def test_killed_during_set_up_leaves_nothing(state):
     demo = RunningDemo(state)
     demo.begin()
-    wait_for(
-        "Brownie works", lambda: any("brownie_cli" in " ".join(p.cmdline()) for p in demo.processes()), 60
-    )
+    wait_for("Brownie works", lambda: "brownie_cli" in demo.command_lines(), 60)
     processes = demo.processes()
     demo.signal(signal.SIGKILL)
     _gone, alive = psutil.wait_procs(processes, timeout=60)

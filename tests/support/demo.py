@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,15 @@ class RunningDemo:
     def processes(self) -> list[psutil.Process]:
         """The launcher and everything below it."""
         return [self._process, *self._process.children(recursive=True)]
+
+    def command_lines(self) -> str:
+        """What those processes were started as, one a line."""
+        lines = []
+        for process in self.processes():
+            # A short-lived one may be gone by now.
+            with suppress(psutil.NoSuchProcess):
+                lines.append(" ".join(process.cmdline()))
+        return "\n".join(lines)
 
     def signal(self, number: signal.Signals) -> None:
         """Signal the launcher alone, as a user's Ctrl-C, a logout, or the kernel would."""

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -12,7 +13,7 @@ import psutil
 import pytest
 
 from support.node import ROOT
-from tools.launcher.processes import Services, http_ok, run_to_end
+from tools.launcher.processes import ReservedPort, Services, http_ok, run_to_end
 from tools.launcher.state import StateFolder
 from tools.launcher.steps import StepFailed
 from tools.launcher.toolchain import PORTAL, interpreter
@@ -92,6 +93,21 @@ def test_output_and_input(tmp_path):
     with (tmp_path / "log").open("w") as log:
         code, printed = run_to_end(["cat"], log, os.environ, tmp_path, stdin="gesiegelt\n", capture=True)
     assert (code, printed) == (0, "gesiegelt\n")
+
+
+def test_a_reserved_port_is_ours():
+    first = ReservedPort(0)
+    second = ReservedPort(first.number)
+    try:
+        assert second.number != first.number
+        with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with pytest.raises(OSError, match="in use"):
+                other.bind(("127.0.0.1", first.number))
+            other.bind(("127.0.0.1", first.release()))
+    finally:
+        first.release()
+        second.release()
 
 
 def test_one_demo_a_folder(tmp_path):

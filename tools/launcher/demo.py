@@ -7,9 +7,8 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from tools.launcher.processes import Services, free_port, http_ok, node_answers, run_to_end
+from tools.launcher.processes import ReservedPort, Services, http_ok, node_answers, run_to_end
 from tools.launcher.state import StateFolder
 from tools.launcher.steps import StepFailed, say, step, tail
 from tools.launcher.toolchain import BROWNIE, OCTOPRINT, PORTAL, ROOT, anvil, child_environment
@@ -43,17 +42,17 @@ class Demo:
         self.summary = state / "demo.json"
         settings = state / "settings.json"
         if settings.exists():
-            known: dict[str, Any] = json.loads(settings.read_text())
+            known: dict[str, str] = json.loads(settings.read_text())
         else:
             known = {
-                "ports": PREFERRED_PORTS,
                 "owner_password": secrets.token_urlsafe(9),
                 "operator_password": secrets.token_urlsafe(9),
                 "octoprint_api_key": secrets.token_hex(16),
             }
-        self.ports = {name: free_port(port) for name, port in known["ports"].items()}
-        self.secrets = {name: value for name, value in known.items() if name != "ports"}
-        _private_write(settings, json.dumps({"ports": self.ports} | self.secrets, indent=2))
+        self._reserved = {name: ReservedPort(port) for name, port in PREFERRED_PORTS.items()}
+        self.ports = {name: port.number for name, port in self._reserved.items()}
+        self.secrets = known
+        _private_write(settings, json.dumps(self.secrets, indent=2))
         self.chain_url = f"http://127.0.0.1:{self.ports['chain']}"
         self.portal_url = f"http://127.0.0.1:{self.ports['portal']}"
         self.octoprint_url = f"http://127.0.0.1:{self.ports['octoprint']}"
@@ -90,7 +89,7 @@ class Demo:
                 "--host",
                 "127.0.0.1",
                 "--port",
-                str(self.ports["chain"]),
+                self._reserved["chain"].release(),
                 "--no-cors",
                 "--silent",
             ]
@@ -155,7 +154,7 @@ class Demo:
             prepare = [OCTOPRINT.command("python"), "tools/octoprint_base.py"]
             self._do("octoprint-base", prepare, stdin=json.dumps(spec))
             argv = [OCTOPRINT.command("octoprint"), "--basedir", base, "serve", "--iknowwhatimdoing"]
-            argv += ["--host", "127.0.0.1", "--port", str(self.ports["octoprint"])]
+            argv += ["--host", "127.0.0.1", "--port", self._reserved["octoprint"].release()]
             log = self.logs / "octoprint.log"
             self.octoprint = self.services.start("OctoPrint", argv, log, self.env, ROOT)
 
@@ -211,7 +210,7 @@ class Demo:
                 "4",
                 "--no-control-socket",
                 "--bind",
-                f"127.0.0.1:{self.ports['portal']}",
+                f"127.0.0.1:{self._reserved['portal'].release()}",
             ]
             log = self.logs / "portal-web.log"
             self.web = self.services.start("The portal", gunicorn, log, self.env | portal, ROOT)

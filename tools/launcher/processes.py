@@ -210,6 +210,23 @@ class Services:
             say("All servers have stopped.")
 
 
+class ReservedPort:
+    """A port that nobody else can take until it is released, right before our own server takes it."""
+
+    def __init__(self, preferred: int) -> None:
+        self.number = free_port(preferred)
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind(("127.0.0.1", self.number))
+        # Bound alone doesn't keep others away who reuse addresses; listening does.
+        self._socket.listen()
+
+    def release(self) -> int:
+        """The number, free for a moment."""
+        self._socket.close()
+        return self.number
+
+
 class Terminated(BaseException):
     """A signal asked the launcher to stop."""
 
