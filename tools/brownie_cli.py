@@ -18,6 +18,7 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 import urllib.request
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
@@ -104,6 +105,28 @@ def compile_once() -> None:
         stamp.write_text(digest)
 
 
+def wait_for_receipts() -> None:
+    """Ask again for a receipt that isn't there yet.
+
+    On a busy machine anvil counts a transaction a moment before it shows its receipt. Brownie looks at the
+    count first and at the receipt once, and then calls the transaction dropped.
+    """
+    from brownie.network.web3 import web3
+    from web3.exceptions import TransactionNotFound
+
+    ask_once = web3.eth.get_transaction_receipt
+
+    def ask(transaction_hash: object) -> object:
+        for _ in range(20):
+            try:
+                return ask_once(transaction_hash)
+            except TransactionNotFound:
+                time.sleep(0.05)
+        return ask_once(transaction_hash)
+
+    web3.eth.get_transaction_receipt = ask
+
+
 def main() -> None:
     rpc_url = os.environ.get("IMPRIMATUR_RPC_URL")
     if "imprimatur" in sys.argv and not rpc_url:
@@ -126,6 +149,7 @@ def main() -> None:
     # in deployments/ is the memory.
     shutil.rmtree(BUILD / "deployments", ignore_errors=True)
     compile_once()
+    wait_for_receipts()
     from brownie._cli.__main__ import main as brownie
 
     brownie()
