@@ -221,7 +221,9 @@ contract PrintLicense is IPrintLicense, OwnerRights, LicenseToken, EIP712 {
 
     /// @inheritdoc IPrintLicense
     function canUse(uint256 id, uint256 fileHash, address caller) external view returns (bool, bytes4) {
-        bytes4 reason = _whyNotUsable(id, _licenses[id].state, fileHash, caller);
+        LicenseState state = _licenses[id].state;
+        // A caller of zero, as of a call without one, is the printer of a license that doesn't exist.
+        bytes4 reason = state.exists() ? _whyNotUsable(id, state, fileHash, caller) : LicenseNotFound.selector;
         return (reason == 0, reason);
     }
 
@@ -337,7 +339,7 @@ contract PrintLicense is IPrintLicense, OwnerRights, LicenseToken, EIP712 {
         view
         returns (bytes4)
     {
-        // A license that doesn't exist has the printer zero, which no device is.
+        // A license that doesn't exist has the printer zero, which nobody is who calls or signs.
         if (device != state.printer()) {
             if (!state.exists()) return LicenseNotFound.selector;
             if (DEVICES.walletOf(device) != state.printer()) return NotThePrinter.selector;
@@ -348,7 +350,9 @@ contract PrintLicense is IPrintLicense, OwnerRights, LicenseToken, EIP712 {
         if (fileHash == 0) return FileHashIsZero.selector;
         if (fileHash != _licenses[id].fileHash && !_alternativeFiles[id][fileHash]) return FileHashMismatch.selector;
         if (state.remaining() == 0) return LicenseExhausted.selector;
-        if (flags & TRUSTED_DEVICE != 0 && !DEVICES.isTrusted(device, ownerOf(id))) return DeviceNotTrusted.selector;
+        if (flags & TRUSTED_DEVICE != 0 && !DEVICES.isTrusted(device, controllerOf(ownerOf(id)))) {
+            return DeviceNotTrusted.selector;
+        }
         return 0;
     }
 

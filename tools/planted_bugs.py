@@ -54,8 +54,8 @@ BUGS = (
     Bug(
         "anyone may print",
         LICENSE,
-        "return device == wallet || DEVICES.walletOf(device) == wallet;",
-        "return device == wallet || DEVICES.walletOf(device) != device;",
+        "if (DEVICES.walletOf(device) != state.printer()) return NotThePrinter.selector;",
+        "",
         "check_onlyThePrinterConsumes",
     ),
     Bug(

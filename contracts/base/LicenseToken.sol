@@ -66,6 +66,8 @@ abstract contract LicenseToken is IERC1155MetadataURI, IERC1155Errors {
         if (ids.length != values.length) {
             revert ERC1155InvalidArrayLength(ids.length, values.length);
         }
+        // Here too, because a batch may be empty.
+        if (to == address(0)) revert ERC1155InvalidReceiver(to);
         _requireHolderOrApproved(from);
         for (uint256 i = 0; i < ids.length; ++i) {
             _moveLicense(ids[i], from, to, values[i]);

@@ -195,7 +195,8 @@ interface IPrintLicense {
     /// @return id of the new license
     function issueFor(Order calldata order) external returns (uint256 id);
 
-    /// @notice Issue several licenses of one owner, all or none. Who acts for her, or her operator.
+    /// @notice Issue several licenses, all or none. Who acts for their owner, or her operator; consent is asked for
+    /// whenever the owner changes.
     /// @return ids of the new licenses, in order
     function issueBatch(Order[] calldata orders) external returns (uint256[] memory ids);
 
@@ -233,7 +234,8 @@ interface IPrintLicense {
     // --- changing a license --------------------------------------------------------------------------------
 
     /// @notice Add copies, for the copy `forCopy` that she replaces or for none (0). Owner's side, right GRANT.
-    /// A replaced copy can't be reported as failed any more.
+    /// A replaced copy can't be reported as failed any more. Copies older than the last 16 can't anyway, and the
+    /// contract doesn't remember that they were replaced.
     function grantCopies(uint256 id, uint16 copies, uint16 forCopy) external;
 
     /// @notice Accept another file for the same license, such as a re-slice, or no longer. Right APPROVE_FILE.

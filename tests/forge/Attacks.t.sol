@@ -31,6 +31,38 @@ contract AttacksTest is Scene {
         _refusedUse(stranger, id, abi.encodeWithSelector(IPrintLicense.NotThePrinter.selector, id, stranger));
     }
 
+    /// @dev After control was handed over, the old key can no longer vouch through its own attestors.
+    function test_attack_oldOwnerKeyKeepsTrusting() public {
+        uint256 id = _issue(TRUSTED_DEVICE, 3, 2);
+        vm.prank(owner);
+        licenses.offerControl(owner, buyer);
+        vm.prank(buyer);
+        licenses.acceptControl(owner);
+        vm.prank(owner);
+        devices.acceptAttestor(stranger, true);
+        vm.prank(stranger);
+        devices.attest(wallet, "mine");
+        vm.prank(wallet);
+        devices.presentAttestor(wallet, stranger, true);
+        _refusedUse(wallet, id, abi.encodeWithSelector(IPrintLicense.DeviceNotTrusted.selector, id, wallet));
+        vm.prank(buyer);
+        devices.acceptAttestor(stranger, true);
+        _print(wallet, id);
+        _equal(licenses.licenseOf(id).used, 1, "who controls the owner decides whom she trusts");
+    }
+
+    /// @dev Even a batch of nothing goes to somebody.
+    function test_attack_emptyBatchToNobody() public {
+        uint256[] memory none = new uint256[](0);
+        bytes memory call = abi.encodeCall(licenses.safeBatchTransferFrom, (stranger, address(0), none, none, ""));
+        _refused(stranger, call, abi.encodeWithSelector(IERC1155Errors.ERC1155InvalidReceiver.selector, address(0)));
+    }
+
+    function test_attack_unknownLicenseAskedByNobody() public view {
+        (bool usable, bytes4 reason) = licenses.canUse(_id(77), FILE, address(0));
+        _true(!usable && reason == IPrintLicense.LicenseNotFound.selector, "there is no such license");
+    }
+
     function test_attack_failureReportedTwice() public {
         uint256 id = _issue(0, 3, 2);
         _print(wallet, id);

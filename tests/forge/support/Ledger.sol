@@ -118,7 +118,10 @@ abstract contract Ledger is Assertions {
         _true(it.validUntil == 0 || block.timestamp <= it.validUntil, "consumed after expiry");
         _true(fileHash == it.fileHash || _approved[id][fileHash], "consumed with another file");
         bool needsTrust = it.flags & TRUSTED_DEVICE != 0;
-        _true(!needsTrust || _isTrusted(device, address(uint160(id >> 96))), "consumed by an untrusted device");
+        _true(
+            !needsTrust || _isTrusted(device, licenses.controllerOf(address(uint160(id >> 96)))),
+            "consumed by an untrusted device"
+        );
         _equal(copy, it.used + 1, "copies are counted one by one");
         it.used = copy;
         ++seen["used"];
