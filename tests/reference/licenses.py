@@ -198,7 +198,9 @@ class Licenses:
             return "FileHashMismatch"
         if license.remaining == 0:
             return "LicenseExhausted"
-        if license.flags & TRUSTED_DEVICE and not self.devices.is_trusted(device, self.controller_of(owner_of(id))):
+        if license.flags & TRUSTED_DEVICE and not self.devices.is_trusted(
+            device, self.controller_of(owner_of(id))
+        ):
             return "DeviceNotTrusted"
         return None
 

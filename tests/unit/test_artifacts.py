@@ -1,6 +1,9 @@
 """The committed artifacts are what the compiler makes of the committed sources."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -55,3 +58,23 @@ def test_code_on_a_chain_is_recognised(chain):
         assert not artifacts.is_code_of(contract.NAME, bytes([code[0] ^ 1]) + code[1:])
     assert not artifacts.is_code_of("PrintLicense", _code_at(chain, chain.devices))
     assert not artifacts.is_code_of("PrintLicense", b"")
+
+
+def test_without_the_variable_the_installed_compiler_is_used(tmp_path):
+    """py-solc-x's own folder, as after its download of the native compiler, which can't happen offline."""
+    installed = tmp_path / ".solcx" / f"solc-v{compiler.SOLC_VERSION}"
+    installed.parent.mkdir()
+    installed.write_text(
+        f'#!/bin/sh\nexec "{compiler.ROOT}/tools/solcx/solc-v{compiler.SOLC_VERSION}" "$@"\n'
+    )
+    installed.chmod(0o755)
+    env = {name: value for name, value in os.environ.items() if name != "SOLCX_BINARY_PATH"}
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.compile"],
+        cwd=compiler.ROOT,
+        env=env | {"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"of {compiler.SIZE_LIMIT} bytes" in done.stdout
