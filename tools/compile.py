@@ -4,7 +4,7 @@
     python -m tools.compile --write    renew imprimatur/artifacts/ and deployments/standard-json/
 
 An artifact is what our programs need of a contract. A standard-JSON input is what explorers need to verify
-the source of a deployed one: every source that it uses and the compiler's settings.
+the source of a deployed one: every source that was compiled with it and the compiler's settings.
 
 py-solc-x takes the compiler from SOLCX_BINARY_PATH (`run.py` sets it to tools/solcx, npm's build of solc);
 without it, py-solc-x downloads the native one.
@@ -49,6 +49,8 @@ class Compiled:
 
     name: str
     output: dict[str, Any]
+    sources: tuple[str, ...]
+    """Everything that was compiled together: other sources beside it can change a contract's code."""
 
     def artifact(self) -> dict[str, Any]:
         """What `imprimatur.artifacts` describes."""
@@ -65,10 +67,9 @@ class Compiled:
 
     def standard_json(self) -> dict[str, Any]:
         """Input that makes any solc of this version produce this contract, without any file."""
-        sources = sorted(json.loads(self.output["metadata"])["sources"])
         return {
             "language": "Solidity",
-            "sources": {path: {"content": (ROOT / path).read_text()} for path in sources},
+            "sources": {path: {"content": (ROOT / path).read_text()} for path in self.sources},
             "settings": SETTINGS | {"outputSelection": {"*": {"*": ["abi", "evm.bytecode.object"]}}},
         }
 
@@ -101,7 +102,10 @@ def compile_sources(*folders: str) -> dict[str, dict[str, Any]]:
 def compile_contracts() -> dict[str, Compiled]:
     """All deployed contracts by name, from scratch."""
     output = compile_sources("contracts")
-    return {name: Compiled(name, output[f"contracts/{name}.sol"][name]) for name in CONTRACTS}
+    # The compiler lists a source in the metadata of each contract that uses it.
+    described = [contract["metadata"] for file in output.values() for contract in file.values()]
+    sources = sorted({path for text in described if text for path in json.loads(text)["sources"]})
+    return {name: Compiled(name, output[f"contracts/{name}.sol"][name], tuple(sources)) for name in CONTRACTS}
 
 
 def as_text(document: dict[str, Any]) -> str:

@@ -33,9 +33,9 @@ def test_source_verification_input_is_fresh(compiled, name):
     )
 
 
-def test_source_verification_input_gives_the_deployed_bytes():
+@pytest.mark.parametrize("name", artifacts.CONTRACTS)
+def test_source_verification_input_gives_the_deployed_bytes(name):
     """What an explorer does: compile the input alone and compare the creation code."""
-    name = "PrintLicense"
     standard_input = json.loads((compiler.STANDARD_JSON / f"{name}.json").read_text())
     output = compiler.solc(standard_input)["contracts"][f"contracts/{name}.sol"][name]
     assert "0x" + output["evm"]["bytecode"]["object"] == artifacts.load(name)["bytecode"]
