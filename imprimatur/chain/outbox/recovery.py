@@ -1,0 +1,67 @@
+"""A chain that lost blocks which were final: a node restored from a backup, or a broken promise."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from imprimatur.chain.outbox.alarms import Alarm, AlarmKind
+from imprimatur.chain.outbox.following import Change, reopened
+from imprimatur.chain.outbox.records import Intent
+from imprimatur.chain.outbox.rules import Rules
+from imprimatur.chain.outbox.view import View
+from imprimatur.chain.rpc import Rpc
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What to do about a loss."""
+
+    changes: list[Change] = field(default_factory=list)
+    gaps: list[int] = field(default_factory=list)
+    """Nonces below ours that the chain waits for and that belong to no intent any more."""
+    alarms: list[Alarm] = field(default_factory=list)
+
+
+class Recovery:
+    """Decides when a missing transaction is lost, and not just unknown to a node that lags behind."""
+
+    def __init__(self, rpc: Rpc, rules: Rules, clock: Callable[[], float]) -> None:
+        self._rpc = rpc
+        self._rules = rules
+        self._clock = clock
+        self._missing_since: float | None = None
+
+    def find(self, lost: list[Intent], flight: list[Intent], view: View) -> Found:
+        """What is lost.
+
+        Args:
+            lost: settled intents whose nonces the chain asks for.
+            flight: what is in flight.
+        """
+        gaps = _gaps(lost, flight, view)
+        if not lost and not gaps:
+            self._missing_since = None
+            return Found()
+        if self._missing_since is None:
+            self._missing_since = self._clock()
+        waited = self._clock() - self._missing_since >= self._rules.lost_after
+        if not waited and not (lost and self._replaced(lost[0], view)):
+            return Found()
+        facts = {"transactions": len(lost), "gaps": len(gaps), "head": view.head}
+        return Found(
+            [Change(intent, reopened(intent, "lost_by_chain")) for intent in lost],
+            gaps,
+            [Alarm(AlarmKind.LOST_BY_CHAIN, facts)],
+        )
+
+    def _replaced(self, intent: Intent, view: View) -> bool:
+        """Whether another block stands where this intent was mined."""
+        number = intent.block_number
+        if number is None or number > view.head:
+            return False
+        header = self._rpc.call("eth_getBlockByNumber", [hex(number), False])
+        return header is not None and header["hash"] != intent.block_hash
+
+
+def _gaps(lost: list[Intent], flight: list[Intent], view: View) -> list[int]:
+    nonces = {intent.nonce for intent in (*lost, *flight) if intent.nonce is not None}
+    return [n for n in range(view.count, max(nonces, default=view.count)) if n not in nonces]

@@ -1,0 +1,149 @@
+"""What a node says at one moment. Nothing here believes that two answers come from the same node."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from imprimatur.chain.outbox.records import Sender
+from imprimatur.chain.outbox.rules import Finality
+from imprimatur.chain.rpc import NodeRefused, NodeUnreachable, Rpc
+from imprimatur.chain.transactions import Fees, fees_from
+from imprimatur.errors import ImprimaturError
+
+Block = tuple[int, str]
+"""Number and hash."""
+
+
+class WrongChain(ImprimaturError):
+    """The node belongs to another chain than the outbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A look at the chain. Wei, and wei per gas."""
+
+    head: int
+    tagged: int | None
+    """Number of the block with the finality rule's tag."""
+    count: int
+    """How many transactions of the sender are in blocks: its next nonce."""
+    balance: int
+    base_fee: int
+    fees: Fees
+    """To offer now."""
+
+
+def _answers(rpc: Rpc, calls: list[tuple[str, list[Any]]]) -> list[Any]:
+    """Results of a batch in which nothing may be refused."""
+    answers = rpc.batch(calls)
+    for answer in answers:
+        if isinstance(answer, NodeRefused):
+            raise answer
+    return answers
+
+
+def look(rpc: Rpc, sender: Sender, finality: Finality) -> View:
+    """One batch of questions.
+
+    Raises:
+        WrongChain: the node belongs to another chain.
+        NodeUnreachable, NodeRefused
+    """
+    calls: list[tuple[str, list[Any]]] = [
+        ("eth_maxPriorityFeePerGas", []),
+        ("eth_chainId", []),
+        ("eth_getTransactionCount", [sender.address, "latest"]),
+        ("eth_getBalance", [sender.address, "latest"]),
+        ("eth_getBlockByNumber", ["latest", False]),
+    ]
+    if finality.tag is not None:
+        calls.append(("eth_getBlockByNumber", [finality.tag, False]))
+    tip, *answers = rpc.batch(calls)
+    for answer in answers:
+        if isinstance(answer, NodeRefused):
+            raise answer
+    chain_id, count, balance, head, *tagged = answers
+    if int(chain_id, 16) != sender.chain_id:
+        raise WrongChain(
+            f"The chain node belongs to chain {int(chain_id, 16)}; this outbox sends on chain "
+            f"{sender.chain_id}. Check the node's address."
+        )
+    if head is None:
+        raise NodeUnreachable("The chain node has no newest block.")
+    return View(
+        head=int(head["number"], 16),
+        tagged=int(tagged[0]["number"], 16) if tagged and tagged[0] else None,
+        count=int(count, 16),
+        balance=int(balance, 16),
+        base_fee=int(head.get("baseFeePerGas", "0x0"), 16),
+        fees=fees_from(head, tip),
+    )
+
+
+def receipts(rpc: Rpc, hashes: Collection[str]) -> dict[str, dict[str, Any]]:
+    """The receipts of those transactions that are in a block, by hash."""
+    answers = _answers(rpc, [("eth_getTransactionReceipt", [hash]) for hash in hashes]) if hashes else []
+    found = zip(hashes, answers, strict=True)
+    return {hash: receipt for hash, receipt in found if receipt is not None and receipt.get("blockHash")}
+
+
+def block_of(receipt: dict[str, Any]) -> Block:
+    """Where a mined transaction stands."""
+    return int(receipt["blockNumber"], 16), receipt["blockHash"]
+
+
+def final_blocks(rpc: Rpc, finality: Finality, view: View, blocks: Iterable[Block]) -> set[Block]:
+    """Which of these blocks are final.
+
+    A block counts when the headers from its witness down to it hang together by their parents' hashes. Nodes
+    behind a balancer may follow different branches; headers that hang together describe one.
+    """
+    witnesses = {block: finality.witness(block[0], view.head, view.tagged) for block in blocks}
+    ranges = {block: range(block[0], w + 1) for block, w in witnesses.items() if w is not None}
+    numbers = sorted({number for span in ranges.values() for number in span})
+    if not numbers:
+        return set()
+    answers = _answers(rpc, [("eth_getBlockByNumber", [hex(number), False]) for number in numbers])
+    headers = dict(zip(numbers, answers, strict=True))
+    return {block for block, span in ranges.items() if _hangs_together(headers, span, block[1])}
+
+
+def _hangs_together(headers: dict[int, dict[str, Any] | None], span: range, lowest: str) -> bool:
+    expected: str | None = None
+    for number in span:
+        header = headers[number]
+        if header is None or (expected is not None and header["parentHash"] != expected):
+            return False
+        if number == span.start and header["hash"] != lowest:
+            return False
+        expected = header["hash"]
+    return True
+
+
+def spender_of(rpc: Rpc, sender: Sender, nonce: int, view: View, since: int) -> tuple[str, Block] | None:
+    """The mined transaction that used a nonce, and its block: found, not concluded from what is missing.
+
+    Args:
+        since: a block number at which the nonce was still free, as far as is known.
+
+    Returns:
+        None when no node shows it.
+    """
+    low, high = since, view.head
+    if _count_at(rpc, sender, low) > nonce:
+        low = 0
+    while low < high:
+        middle = (low + high) // 2
+        if _count_at(rpc, sender, middle) > nonce:
+            high = middle
+        else:
+            low = middle + 1
+    block = rpc.call("eth_getBlockByNumber", [hex(low), True])
+    for transaction in (block or {}).get("transactions", ()):
+        if transaction["from"].lower() == sender.address.lower() and int(transaction["nonce"], 16) == nonce:
+            return transaction["hash"], (low, block["hash"])
+    return None
+
+
+def _count_at(rpc: Rpc, sender: Sender, number: int) -> int:
+    return int(rpc.call("eth_getTransactionCount", [sender.address, hex(number)]), 16)
