@@ -74,4 +74,4 @@ def worker() -> None:
     except ImprimaturError as error:
         raise click.ClickException(str(error)) from error
     runtime().files.sweep()
-    run_until_signalled(Worker(db.sessionmaker, runtime().chain, signer))
+    run_until_signalled(Worker(db.sessionmaker, runtime().chain, signer, own.finality))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from imprimatur.chain.outbox.rules import Finality, UnknownFinality, parse_finality
 from imprimatur.errors import ImprimaturError
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -57,6 +58,8 @@ class WorkerSettings:
 
     keystore: Path
     password: str
+    finality: Finality | None
+    """When an order counts as carried out; None: as the chain is usually run."""
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:
@@ -102,7 +105,15 @@ def load_worker(environment: Mapping[str, str] | None = None) -> WorkerSettings:
         raise SettingInvalid(
             "IMPRIMATUR_OPERATOR_PASSWORD_FILE", f"can't be read: {error.strerror}"
         ) from error
-    return WorkerSettings(Path(env["IMPRIMATUR_OPERATOR_KEYSTORE"]), password)
+    return WorkerSettings(Path(env["IMPRIMATUR_OPERATOR_KEYSTORE"]), password, _finality(env))
+
+
+def _finality(env: Mapping[str, str]) -> Finality | None:
+    text = env.get("IMPRIMATUR_FINALITY")
+    try:
+        return parse_finality(text) if text else None
+    except UnknownFinality as error:
+        raise SettingInvalid("IMPRIMATUR_FINALITY", str(error)) from error
 
 
 def _http_url(env: Mapping[str, str], name: str, default: str) -> str:

@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.models.base import now
 from app.services import worker_status
 from app.services.contracts import Contracts
-from app.services.outbox import Outbox
+from app.services.outbox import order_outbox
 from imprimatur.address_book import NotDeployed
+from imprimatur.chain.outbox import Alarm, Finality, Outbox
 from imprimatur.chain.rpc import NodeRefused, NodeUnreachable
 from imprimatur.chain.signers import Signer
 
@@ -35,10 +36,19 @@ class Worker:
     is enough to go on from.
     """
 
-    def __init__(self, sessions: sessionmaker[Session], contracts: Contracts, signer: Signer) -> None:
+    def __init__(
+        self,
+        sessions: sessionmaker[Session],
+        contracts: Contracts,
+        signer: Signer,
+        finality: Finality | None = None,
+    ) -> None:
         self._sessions = sessions
         self._contracts = contracts
         self._signer = signer
+        self._finality = finality
+        self._outbox: Outbox | None = None
+        self._alarms: list[Alarm] = []
         self._stopping = threading.Event()
         self._last_beat: tuple[float, str | None] = (float("-inf"), None)
         self._failed = False
@@ -70,7 +80,11 @@ class Worker:
         changed = 0
         problem: str | None = None
         try:
-            changed = Outbox(self._sessions, self._contracts.licenses(), self._signer).step()
+            if self._outbox is None:
+                licenses = self._contracts.licenses()
+                self._outbox = order_outbox(self._sessions, licenses, self._signer, self._finality)
+            changed = self._outbox.step()
+            self._tell(self._outbox.alarms())
         except NodeUnreachable as error:
             problem = "node_unreachable"
             log.warning(problem, error=str(error))
@@ -84,6 +98,13 @@ class Worker:
             problem = UNEXPECTED
             log.error("pass_failed", exc_info=error)
         return changed, problem
+
+    def _tell(self, alarms: list[Alarm]) -> None:
+        """Log what somebody should look at, once."""
+        for alarm in alarms:
+            if alarm.kind not in {known.kind for known in self._alarms}:
+                log.warning("outbox_alarm", kind=alarm.kind.value, **alarm.facts)
+        self._alarms = alarms
 
     def _announce(self) -> None:
         with self._sessions() as session:

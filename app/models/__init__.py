@@ -4,10 +4,11 @@ from app.models.base import Base
 from app.models.design import Design
 from app.models.device import DeviceNonce
 from app.models.license import License
-from app.models.outbox import Attempt, Intent, IntentState
+from app.models.outbox import Attempt, Intent
 from app.models.printer import Printer
 from app.models.user import User
 from app.models.worker import WorkerStatus
+from imprimatur.chain.outbox.records import State as IntentState
 
 __all__ = [
     "Attempt",

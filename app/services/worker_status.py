@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from app.models import Intent, IntentState, WorkerStatus
+from imprimatur.chain.outbox.records import IN_FLIGHT
 
 ALIVE_FOR = timedelta(seconds=15)
 """A worker that was silent for longer counts as stopped."""
@@ -25,7 +26,7 @@ def beat(session: Session, at: datetime, problem: str | None = None) -> None:
     """It is alive. A `problem` that stops all work is written to everything that waits."""
     session.execute(sa.update(WorkerStatus).values(heartbeat_at=at, problem=problem))
     if problem is not None:
-        waiting = Intent.state.in_((IntentState.QUEUED, IntentState.SENT))
+        waiting = Intent.state.in_((IntentState.QUEUED, *IN_FLIGHT))
         session.execute(sa.update(Intent).where(waiting).values(reason=problem, facts=None))
     session.commit()
 

@@ -9,6 +9,7 @@ from app.runtime import runtime
 from app.services import accounts, designs, issuing, printers
 from app.services.explorer import Activity
 from imprimatur.address_book import NotDeployed
+from imprimatur.chain.outbox.records import SETTLED
 from imprimatur.chain.rpc import NodeRefused, NodeUnreachable
 
 LATEST = 8
@@ -31,7 +32,7 @@ def home() -> str:
         designs=designs.designs_of(db.session, owner),
         printers=printers.printers_of(db.session, owner),
         licenses=licenses,
-        waiting=[x for x in licenses if x.intent.state in (IntentState.QUEUED, IntentState.SENT)],
+        waiting=[x for x in licenses if x.intent.state not in SETTLED],
         failed=[x for x in licenses if x.intent.state is IntentState.FAILED],
         activity=activity,
         permission=accounts.permission_of(db.session, runtime().chain, owner),

@@ -17,6 +17,7 @@ from app.services.explorer import Entry
 from app.web import sentences
 from imprimatur.address_book import NotDeployed
 from imprimatur.chain import print_license
+from imprimatur.chain.outbox.records import SETTLED
 from imprimatur.chain.rpc import NodeRefused, NodeUnreachable
 from imprimatur.errors import ImprimaturError
 from imprimatur.license_id import InvalidLicenseNumber, parse_id
@@ -172,5 +173,5 @@ def _facts(license: License) -> dict[str, Any]:
         "reason": sentences.reason(intent),
         "version": hashlib.sha256(repr(seen).encode()).hexdigest()[:16],
         "clock": time.time(),
-        "pending": intent.state in (IntentState.QUEUED, IntentState.SENT),
+        "pending": intent.state not in SETTLED,
     }

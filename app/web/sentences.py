@@ -84,8 +84,11 @@ def reason(intent: Intent) -> str | None:
             "The order is kept; the worker keeps trying."
         ),
         "nonce_taken": _("Another transaction of the portal came first. The order is signed again."),
-        "nonce_known": _(
-            "The chain node is behind the portal's records. The order waits until it has caught up."
+        "reorganised": _("The chain replaced a block. The order is sent again; nothing is lost."),
+        "lost_by_chain": _("The chain node lost blocks. The order is sent again; nothing is lost."),
+        "underpriced": _("The chain asks for a higher fee. The portal raises its offer by itself."),
+        "fees_too_high": _(
+            "The chain's fees are higher than the portal may pay. The order goes out when they fall."
         ),
         "reverted": _("The contract reverted the transaction. Nothing was issued; you can order again."),
         "not_allowed": _(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from imprimatur.chain.contract import Contract
+from imprimatur.chain.contract import Block, Contract
 from imprimatur.chain.interface import DecodedEvent
 
 CONTRACT = "DeviceRegistry"
@@ -13,31 +13,31 @@ class DeviceRegistry(Contract):
 
     NAME = CONTRACT
 
-    def wallet_of(self, device: str) -> str | None:
+    def wallet_of(self, device: str, block: Block = "latest") -> str | None:
         """The wallet that a device acts for, if any."""
-        wallet = str(self._read("walletOf", device)["0"])
+        wallet = str(self._read("walletOf", device, block=block)["0"])
         return wallet if int(wallet, 16) else None
 
-    def nonce_of(self, device: str) -> int:
+    def nonce_of(self, device: str, block: Block = "latest") -> int:
         """How often a device has been bound; the next binding's signature holds it."""
-        return int(self._read("nonceOf", device)["0"])
+        return int(self._read("nonceOf", device, block=block)["0"])
 
-    def attestation_of(self, attestor: str, device: str) -> bytes | None:
+    def attestation_of(self, attestor: str, device: str, block: Block = "latest") -> bytes | None:
         """The evidence (32 bytes) that `attestor` states about `device`, if any."""
-        evidence: bytes = self._read("attestationOf", attestor, device)["evidence"]
+        evidence: bytes = self._read("attestationOf", attestor, device, block=block)["evidence"]
         return evidence if any(evidence) else None
 
-    def attestors_of(self, device: str) -> list[str]:
+    def attestors_of(self, device: str, block: Block = "latest") -> list[str]:
         """Whose statements a device shows."""
-        return list(self._read("attestorsOf", device)["0"])
+        return list(self._read("attestorsOf", device, block=block)["0"])
 
-    def accepts_attestor(self, owner: str, attestor: str) -> bool:
+    def accepts_attestor(self, owner: str, attestor: str, block: Block = "latest") -> bool:
         """Whether `owner` accepts statements of `attestor`."""
-        return bool(self._read("acceptsAttestor", owner, attestor)["0"])
+        return bool(self._read("acceptsAttestor", owner, attestor, block=block)["0"])
 
-    def is_trusted(self, device: str, owner: str) -> bool:
+    def is_trusted(self, device: str, owner: str, block: Block = "latest") -> bool:
         """Whether a statement that the device shows comes from somebody whom `owner` accepts."""
-        return bool(self._read("isTrusted", device, owner)["0"])
+        return bool(self._read("isTrusted", device, owner, block=block)["0"])
 
     def bind_call(self, device: str, deadline: int, signature: str) -> str:
         """Calldata of `bind`; the wallet sends it, `signature` is `typed_data.sign_binding`'s."""

@@ -11,14 +11,46 @@ Values = dict[str, Any]
 """Argument names and their values; structs as nested dictionaries, addresses with checksum."""
 
 
+PANICS = {
+    0x01: "an assertion failed",
+    0x11: "a number left its range",
+    0x12: "a division by zero",
+    0x21: "a number that isn't one of its enumeration",
+    0x22: "a damaged byte array in storage",
+    0x31: "an element taken from an empty array",
+    0x32: "an index out of bounds",
+    0x41: "too much memory",
+    0x51: "a function that isn't set",
+}
+"""Codes of `Panic(uint256)` (Solidity documentation, "Panic via assert and error via require")."""
+
+
 class ContractReverted(ImprimaturError):
-    """The contract refused, with a custom error and its values."""
+    """The contract refused, with a custom error and its values.
+
+    `name` is "Error" for a text (`values["message"]`), "Panic" for a fault that the compiler guards against
+    (`values["code"]`), and the selector (0x and 8 digits, `values["data"]` holding all) for what no contract
+    of ours says.
+    """
 
     def __init__(self, name: str, values: Values) -> None:
-        details = ", ".join(f"{key}={value}" for key, value in values.items())
-        super().__init__(f"The contract refused: {name}({details}).")
+        super().__init__(f"The contract refused: {_explain(name, values)}.")
         self.name = name
         self.values = values
+
+
+class MalformedData(ImprimaturError):
+    """Data of a node that doesn't have the shape of the ABI: another contract, or a node that is wrong."""
+
+
+def _explain(name: str, values: Values) -> str:
+    if name == "Error":
+        return str(values["message"]).rstrip(".")
+    if name == "Panic":
+        return f"{PANICS.get(values['code'], 'a fault')} (panic 0x{values['code']:02x})"
+    if name.startswith("0x"):
+        return f"an error that isn't one of ours, {values['data'][:74]}"
+    return f"{name}({', '.join(f'{key}={value}' for key, value in values.items())})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +107,27 @@ def _from_hex(text: str) -> bytes:
     return bytes.fromhex(text.removeprefix("0x"))
 
 
+def _decode(what: str, parameters: list[dict[str, Any]], data: bytes) -> tuple[Any, ...]:
+    """Values of `parameters`.
+
+    Raises:
+        MalformedData: too short, too long, or with bytes where there must be zeros.
+    """
+    from eth_abi.abi import decode
+    from eth_abi.exceptions import DecodingError
+
+    types = [_type_of(p) for p in parameters]
+    static = not any(kind.endswith("]") or kind in ("bytes", "string") for kind in types)
+    if static and not any(kind.startswith("(") for kind in types) and len(data) != 32 * len(types):
+        raise MalformedData(f"{what} has {len(data)} bytes of data instead of {32 * len(types)}.")
+    try:
+        values: tuple[Any, ...] = decode(types, data)
+    except (DecodingError, ValueError, OverflowError) as error:
+        # ValueError: text that isn't UTF-8.
+        raise MalformedData(f"{what} can't be read ({type(error).__name__}).") from error
+    return values
+
+
 class Interface:
     """Functions, events and errors of one ABI. Calldata, results and topics are 0x-hexadecimal text."""
 
@@ -110,9 +163,9 @@ class Interface:
         return self._topics[event]
 
     def error_name(self, selector: bytes) -> str:
-        """Name of the error with this selector (4 bytes)."""
-        name: str = self._errors[f"0x{selector.hex()}"]["name"]
-        return name
+        """Name of the error with this selector (4 bytes); the selector itself when this ABI has none."""
+        entry = self._errors.get(f"0x{selector.hex()}")
+        return f"0x{selector.hex()}" if entry is None else str(entry["name"])
 
     def encode_call(self, function: str, *arguments: Any) -> str:
         """Calldata. Structs are given as dictionaries by field name."""
@@ -130,46 +183,80 @@ class Interface:
         return encode([_type_of(p) for p in self._constructor], values).hex()
 
     def decode_result(self, function: str, data: str) -> Values:
-        """Return values by name, or by position where the contract gives no name."""
-        from eth_abi.abi import decode
+        """Return values by name, or by position where the contract gives no name.
 
+        Raises:
+            MalformedData: also when there is no contract, whose answer is empty.
+        """
         outputs = self._functions[function]["outputs"]
-        return _named_all(outputs, decode([_type_of(p) for p in outputs], _from_hex(data)))
+        return _named_all(outputs, _decode(f"The answer of {function}", outputs, _bytes_of(function, data)))
 
     def decode_event(self, log: dict[str, Any]) -> DecodedEvent | None:
-        """The event behind a JSON-RPC log, or None when this ABI doesn't know it."""
-        from eth_abi.abi import decode
+        """The event behind a JSON-RPC log, or None when this ABI doesn't know it.
 
-        entry = self._events.get(log["topics"][0]) if log["topics"] else None
-        if entry is None:
-            return None
-        topics = iter(log["topics"][1:])
-        plain = [p for p in entry["inputs"] if not p["indexed"]]
-        data = iter(decode([_type_of(p) for p in plain], _from_hex(log["data"])))
-        values = {
-            p["name"]: _named(
-                p, decode([p["type"]], _from_hex(next(topics)))[0] if p["indexed"] else next(data)
+        Raises:
+            MalformedData: it has the event's first topic, but not its shape.
+        """
+        try:
+            topics: list[str] = log["topics"]
+            entry = self._events.get(topics[0]) if topics else None
+            if entry is None:
+                return None
+            name, inputs = entry["name"], entry["inputs"]
+            indexed = [p for p in inputs if p["indexed"]]
+            if len(topics) != 1 + len(indexed):
+                raise MalformedData(
+                    f"A log of {name} has {len(topics)} topics instead of {1 + len(indexed)}."
+                )
+            what = f"A log of {name}"
+            head = _decode(what, indexed, b"".join(_bytes_of(name, topic) for topic in topics[1:]))
+            plain = [p for p in inputs if not p["indexed"]]
+            rest = iter(_decode(what, plain, _bytes_of(name, log["data"])))
+            first = iter(head)
+            return DecodedEvent(
+                name,
+                {p["name"]: _named(p, next(first if p["indexed"] else rest)) for p in inputs},
+                int(log["blockNumber"], 16),
+                log["blockHash"],
+                log["transactionHash"],
+                int(log["logIndex"], 16),
             )
-            for p in entry["inputs"]
-        }
-        return DecodedEvent(
-            entry["name"],
-            values,
-            int(log["blockNumber"], 16),
-            log["blockHash"],
-            log["transactionHash"],
-            int(log["logIndex"], 16),
-        )
+        except (KeyError, TypeError, ValueError) as error:
+            raise MalformedData(f"The node's log can't be read ({type(error).__name__}: {error}).") from error
 
     def decode_error(self, data: Any) -> ContractReverted | None:
-        """The custom error in a JSON-RPC error's data, or None when there is none that we know."""
-        from eth_abi.abi import decode
-
-        entry = self._errors.get(data[:10]) if isinstance(data, str) else None
+        """The error in the data (0x…) of a revert, or None when there is none that this ABI knows."""
+        entry = self._errors.get(data[:10].lower()) if isinstance(data, str) else None
         if entry is None:
             return None
-        values = decode([_type_of(p) for p in entry["inputs"]], _from_hex(data[10:]))
-        return ContractReverted(entry["name"], _named_all(entry["inputs"], values))
+        name, inputs = entry["name"], entry["inputs"]
+        try:
+            return ContractReverted(
+                name, _named_all(inputs, _decode(name, inputs, _bytes_of(name, data[10:])))
+            )
+        except MalformedData:
+            # Another contract's error of the same four bytes, or damaged: callers keep the data as it is.
+            return None
+
+
+def _bytes_of(what: str, text: Any) -> bytes:
+    try:
+        return _from_hex(text)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise MalformedData(f"The node's data for {what} isn't hexadecimal.") from error
+
+
+BUILT_IN = (
+    {"type": "error", "name": "Error", "inputs": [{"name": "message", "type": "string"}]},
+    {"type": "error", "name": "Panic", "inputs": [{"name": "code", "type": "uint256"}]},
+)
+"""What Solidity itself reverts with."""
+
+
+@cache
+def built_in() -> Interface:
+    """The errors of the language, for every contract."""
+    return Interface(list(BUILT_IN))
 
 
 @cache

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from imprimatur.chain.contract import Contract
+from imprimatur.chain.contract import Block, Contract
 from imprimatur.chain.interface import ContractReverted, DecodedEvent
 from imprimatur.chain.orders import FOR_EVER, Order, Right, Terms, file_hash_to_int
 from imprimatur.chain.typed_data import Failure, Signed, Use
@@ -77,10 +77,10 @@ class PrintLicense(Contract):
 
     # --- reading ---------------------------------------------------------------------------------------
 
-    def license_of(self, id: int) -> License | None:
+    def license_of(self, id: int, block: Block = "latest") -> License | None:
         """The license, or None when it was never issued."""
         try:
-            values = self._read("licenseOf", id)["0"]
+            values = self._read("licenseOf", id, block=block)["0"]
         except ContractReverted as error:
             if error.name == "LicenseNotFound":
                 return None
@@ -98,39 +98,39 @@ class PrintLicense(Contract):
             failed_window=values["failedWindow"],
         )
 
-    def check_hash(self, id: int, file_hash: str) -> bool:
+    def check_hash(self, id: int, file_hash: str, block: Block = "latest") -> bool:
         """Whether this is the license's file, or one approved for it; False for an unknown license."""
-        return bool(self._read("checkHash", id, file_hash_to_int(file_hash))["0"])
+        return bool(self._read("checkHash", id, file_hash_to_int(file_hash), block=block)["0"])
 
-    def can_use(self, id: int, file_hash: str, caller: str) -> Usability:
+    def can_use(self, id: int, file_hash: str, caller: str, block: Block = "latest") -> Usability:
         """Whether `caller` could consume a copy now."""
-        usable, reason = self._read("canUse", id, file_hash_to_int(file_hash), caller).values()
+        usable, reason = self._read("canUse", id, file_hash_to_int(file_hash), caller, block=block).values()
         return Usability(usable, None if usable else self._interface.error_name(reason))
 
-    def operator_of(self, owner: str, operator: str) -> Operator:
+    def operator_of(self, owner: str, operator: str, block: Block = "latest") -> Operator:
         """What `operator` may do for `owner`."""
-        values = self._read("operatorOf", owner, operator)
+        values = self._read("operatorOf", owner, operator, block=block)
         return Operator(Right(values["rights"]), values["until"])
 
-    def controller_of(self, owner: str) -> str:
+    def controller_of(self, owner: str, block: Block = "latest") -> str:
         """The account that acts for `owner`: herself, unless she handed control over."""
-        return str(self._read("controllerOf", owner)["0"])
+        return str(self._read("controllerOf", owner, block=block)["0"])
 
-    def balance_of(self, account: str, id: int) -> int:
+    def balance_of(self, account: str, id: int, block: Block = "latest") -> int:
         """Copies left when `account` holds the license, else 0 (ERC-1155)."""
-        return int(self._read("balanceOf", account, id)["0"])
+        return int(self._read("balanceOf", account, id, block=block)["0"])
 
-    def is_approved_for_all(self, account: str, operator: str) -> bool:
+    def is_approved_for_all(self, account: str, operator: str, block: Block = "latest") -> bool:
         """Whether `operator` may transfer the licenses of `account` (ERC-1155)."""
-        return bool(self._read("isApprovedForAll", account, operator)["0"])
+        return bool(self._read("isApprovedForAll", account, operator, block=block)["0"])
 
-    def uri(self, id: int) -> str:
+    def uri(self, id: int, block: Block = "latest") -> str:
         """The license's metadata as a data URI (ERC-1155).
 
         Raises:
             ContractReverted: LicenseNotFound.
         """
-        return str(self._read("uri", id)["0"])
+        return str(self._read("uri", id, block=block)["0"])
 
     def devices(self) -> str:
         """Address of the DeviceRegistry that this contract believes."""

@@ -17,6 +17,8 @@ GAS_MARGIN = 1.25
 """Gas limit over the node's estimate: state may differ a little when the transaction is mined."""
 MIN_TIP = 1_000_000
 """Wei per gas, when the node suggests nothing."""
+KNOWN_ALREADY = ("already known", "alreadyknown", "already imported", "known transaction", "nonce too low")
+"""How nodes say that they have the bytes, or had them: geth, Nethermind, anvil, Besu, all."""
 
 
 class TransactionPending(ImprimaturError):
@@ -25,6 +27,10 @@ class TransactionPending(ImprimaturError):
 
 class NotEnoughFunds(ImprimaturError):
     """The sender can't pay the gas."""
+
+
+class NoBaseFee(ImprimaturError):
+    """The chain doesn't have EIP-1559."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +43,88 @@ class SignedTransaction:
     nonce: int
 
 
+@dataclass(frozen=True, slots=True)
+class Fees:
+    """Wei per gas: at most `max_fee` in all, and of it at most `tip` for who makes the block (EIP-1559)."""
+
+    max_fee: int
+    tip: int
+
+
 def next_nonce(rpc: Rpc, sender: str) -> int:
     """The sender's next nonce, pending transactions included."""
     return int(rpc.call("eth_getTransactionCount", [sender, "pending"]), 16)
+
+
+def suggest_fees(rpc: Rpc) -> Fees:
+    """Fees with which a transaction sent now stays valid for six full blocks in a row.
+
+    Raises:
+        NodeUnreachable, NodeRefused
+        NoBaseFee: the chain is older than EIP-1559.
+    """
+    block, tip = rpc.batch([("eth_getBlockByNumber", ["latest", False]), ("eth_maxPriorityFeePerGas", [])])
+    if isinstance(block, NodeRefused):
+        raise block
+    return fees_from(block, tip)
+
+
+def fees_from(block: dict[str, Any] | None, tip: str | NodeRefused) -> Fees:
+    """The fees that the newest block and a node's answer about tips suggest.
+
+    Raises:
+        NoBaseFee: the chain is older than EIP-1559.
+    """
+    if not block or "baseFeePerGas" not in block:
+        raise NoBaseFee("This chain has no base fee (EIP-1559), which every transaction here relies on.")
+    # Not every node has an opinion about tips.
+    wei = MIN_TIP if isinstance(tip, NodeRefused) else max(MIN_TIP, int(tip, 16))
+    # A full block raises the base fee by an eighth; six of them double it.
+    return Fees(2 * int(block["baseFeePerGas"], 16) + wei, wei)
+
+
+def estimate_gas(rpc: Rpc, call: dict[str, Any]) -> int:
+    """Gas limit for a call (`from`, `to`, `data` and so on, as JSON-RPC has them), `GAS_MARGIN` included.
+
+    Raises:
+        ContractReverted: the contract would refuse; with its error and values.
+        NotEnoughFunds: the node says that the sender can't pay.
+        NodeUnreachable, NodeRefused
+    """
+    try:
+        return gas_from(rpc.call("eth_estimateGas", [call]), call)
+    except NodeRefused as error:
+        return gas_from(error, call)
+
+
+def gas_from(answer: str | NodeRefused, call: dict[str, Any]) -> int:
+    """The gas limit behind a node's estimate, or its refusal; as `estimate_gas`."""
+    if not isinstance(answer, NodeRefused):
+        return int(int(answer, 16) * GAS_MARGIN)
+    if reverted := revert_of(answer):
+        raise reverted from answer
+    if "insufficient funds" in answer.message.lower():
+        raise NotEnoughFunds(f"{call.get('from')} can't pay this. Send it some ether.") from answer
+    raise answer
+
+
+def build(
+    chain_id: int, nonce: int, to: str, data: str, gas: int, fees: Fees, value: int = 0
+) -> dict[str, Any]:
+    """An EIP-1559 transaction for `Signer.sign_transaction`. `value` in wei, `data` as 0x… text."""
+    from eth_utils.address import to_checksum_address
+
+    return {
+        "type": 2,
+        "chainId": chain_id,
+        "nonce": nonce,
+        "to": to_checksum_address(to),
+        "value": value,
+        "data": data,
+        "gas": gas,
+        "maxFeePerGas": fees.max_fee,
+        "maxPriorityFeePerGas": fees.tip,
+    }
 
 
 def sign(rpc: Rpc, signer: Signer, to: str, data: str, nonce: int | None = None) -> SignedTransaction:
@@ -49,37 +134,18 @@ def sign(rpc: Rpc, signer: Signer, to: str, data: str, nonce: int | None = None)
         ContractReverted: the contract would refuse; with its error and values.
         NotEnoughFunds: the account can't pay the gas.
     """
-    from eth_utils.address import to_checksum_address
-
-    call = {"from": signer.address, "to": to, "data": data}
-    try:
-        gas = int(rpc.call("eth_estimateGas", [call]), 16)
-    except NodeRefused as error:
-        raise revert_of(error) or error from error
-    base_fee = int(rpc.call("eth_getBlockByNumber", ["latest", False])["baseFeePerGas"], 16)
-    tip = max(MIN_TIP, int(rpc.call("eth_maxPriorityFeePerGas", []), 16))
-    limit = int(gas * GAS_MARGIN)
-    # Twice the base fee stays valid for six full blocks in a row.
-    fee = 2 * base_fee + tip
+    gas = estimate_gas(rpc, {"from": signer.address, "to": to, "data": data})
+    fees = suggest_fees(rpc)
     balance = int(rpc.call("eth_getBalance", [signer.address, "latest"]), 16)
-    if balance < limit * fee:
+    if balance < gas * fees.max_fee:
         raise NotEnoughFunds(
-            f"{signer.address} holds {balance} wei; this transaction may need {limit * fee}. "
+            f"{signer.address} holds {balance} wei; this transaction may need {gas * fees.max_fee}. "
             "Send it some ether."
         )
-    transaction: dict[str, Any] = {
-        "type": 2,
-        "chainId": int(rpc.call("eth_chainId", []), 16),
-        "nonce": next_nonce(rpc, signer.address) if nonce is None else nonce,
-        "to": to_checksum_address(to),
-        "value": 0,
-        "data": data,
-        "gas": limit,
-        "maxFeePerGas": fee,
-        "maxPriorityFeePerGas": tip,
-    }
-    raw, hash = signer.sign_transaction(transaction)
-    return SignedTransaction(raw, hash, signer.address, transaction["nonce"])
+    chain_id = int(rpc.call("eth_chainId", []), 16)
+    nonce = next_nonce(rpc, signer.address) if nonce is None else nonce
+    raw, hash = signer.sign_transaction(build(chain_id, nonce, to, data, gas, fees))
+    return SignedTransaction(raw, hash, signer.address, nonce)
 
 
 def broadcast(rpc: Rpc, raw: bytes) -> None:
@@ -93,7 +159,7 @@ def broadcast(rpc: Rpc, raw: bytes) -> None:
         rpc.call("eth_sendRawTransaction", ["0x" + raw.hex()])
     except NodeRefused as error:
         text = error.message.lower()
-        if not any(known in text for known in ("already known", "already imported", "nonce too low")):
+        if not any(known in text for known in KNOWN_ALREADY):
             raise
 
 

@@ -23,6 +23,7 @@ from imprimatur.address_book import Deployment, store
 from imprimatur.chain.print_license import CONTRACT
 from imprimatur.chain.signers import KeySigner
 from support.node import ROOT, Chain, running_chain
+from support.postgres import running_postgres
 
 sys.path.insert(0, str(ROOT / "tools"))
 
@@ -155,3 +156,10 @@ def printer(session: Session, owner: Party, machine: KeySigner) -> Printer:
 def design(app: Flask, session: Session, owner: Party) -> Design:
     store = app.extensions["imprimatur"].files
     return designs.add_design(session, store, owner.user, "clip.gcode", io.BytesIO(GCODE), 10**6)[0]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """URL of an empty database on a PostgreSQL server of the tests' own."""
+    with running_postgres() as url:
+        yield url

@@ -13,13 +13,14 @@ from portal.stage import queue
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.models import Attempt, Intent, IntentState, License
-from app.services.outbox import Outbox
+from app.services.outbox import order_outbox
 from imprimatur.chain.print_license import PrintLicense, Right
 from imprimatur.chain.rpc import HttpRpc
 from imprimatur.chain.signers import KeySigner
 from support.node import Chain
+from support.settle import settle
 
-CHECKPOINTS = ["signed", "committed", "sent", "mined", "closed"]
+CHECKPOINTS = ["signed", "committed", "sent", "looked", "recorded"]
 
 
 def run_worker(database: str, anvil: Chain, key: bytes, fatal: str) -> int:
@@ -42,9 +43,8 @@ def work(database: str, node: str, contract: str, key: bytes, fatal: str) -> Non
 
     # Everything is made here: a connection doesn't survive a fork.
     sessions = sessionmaker(sa.create_engine(database), expire_on_commit=False)
-    outbox = Outbox(sessions, PrintLicense(HttpRpc(node), contract), KeySigner(key), die)
-    while outbox.step():
-        pass
+    outbox = order_outbox(sessions, PrintLicense(HttpRpc(node), contract), KeySigner(key), checkpoint=die)
+    settle(outbox)
 
 
 @pytest.mark.parametrize("checkpoint", CHECKPOINTS)

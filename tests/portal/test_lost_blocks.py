@@ -10,12 +10,15 @@ import sqlalchemy as sa
 from portal.stage import queue
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.models import Attempt, Intent, IntentState, License
+from app.models import Intent, IntentState, License
 from app.services import outbox
-from app.services.outbox import Outbox
+from app.services.outbox import order_outbox
+from imprimatur.chain.outbox import Outbox
+from imprimatur.chain.outbox.records import IN_FLIGHT
 from imprimatur.chain.print_license import Right
 from imprimatur.chain.signers import KeySigner
 from support.node import Chain
+from support.settle import settle
 
 
 @dataclass
@@ -33,10 +36,7 @@ class Portal:
             queue(session, self.owner.address, list(numbers))
 
     def settle(self) -> None:
-        for _ in range(30):
-            if not self.outbox.step():
-                return
-        raise AssertionError("it never comes to rest")
+        settle(self.outbox)
 
     def states(self) -> dict[str, tuple[IntentState, str | None]]:
         with self.sessions() as session:
@@ -53,9 +53,9 @@ class Portal:
     def sent(self) -> int:
         return int(self.chain.rpc.call("eth_getTransactionCount", [self.operator.address, "latest"]), 16)
 
-    def open_attempts(self) -> int:
+    def in_flight(self) -> int:
         with self.sessions() as session:
-            return session.query(Attempt).filter(Attempt.open).count()
+            return session.query(Intent).filter(Intent.state.in_(IN_FLIGHT)).count()
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def portal(anvil: Chain, tmp_path: Path, template_database: bytes) -> Iterator[P
     owner, operator = anvil.account(), anvil.account()
     until = int(time.time()) + 10 * outbox.ORDER_LIFETIME
     anvil.send(owner, anvil.licenses.set_operator_call(owner.address, operator.address, Right.ISSUE, until))
-    yield Portal(sessions, Outbox(sessions, anvil.licenses, operator), anvil, owner, operator)
+    yield Portal(sessions, order_outbox(sessions, anvil.licenses, operator), anvil, owner, operator)
     engine.dispose()
 
 
@@ -93,7 +93,7 @@ def test_a_lost_order_is_sent_again_before_the_next_one(portal: Portal) -> None:
     assert portal.states() == {"A-1": DONE, "A-2": DONE}
     assert portal.on_chain() == ["A-1", "A-2"]
     assert portal.sent() == 2, "the same bytes again, then the new ones"
-    assert portal.open_attempts() == 0
+    assert portal.in_flight() == 0
 
 
 def test_many_lost_orders_come_back_in_their_order(portal: Portal) -> None:
@@ -126,7 +126,7 @@ def test_an_order_under_way_waits_for_the_lost_ones(portal: Portal) -> None:
             raise Stop
 
     with pytest.raises(Stop):
-        Outbox(portal.sessions, portal.chain.licenses, portal.operator, stop).step()
+        order_outbox(portal.sessions, portal.chain.licenses, portal.operator, checkpoint=stop).step()
     forget(portal, before)
     portal.settle()
     assert portal.states() == dict.fromkeys(("A-1", "A-2", "A-3"), DONE)
@@ -167,7 +167,7 @@ def test_a_lost_transaction_whose_license_came_otherwise(portal: Portal) -> None
     assert portal.chain.licenses.license_of(int(lost.id, 16)) is not None
 
 
-@pytest.mark.parametrize("fatal", ["lost", "reopened"])
+@pytest.mark.parametrize("fatal", ["looked", "recorded"])
 def test_a_crash_while_bringing_back(portal: Portal, fatal: str) -> None:
     before = snapshot(portal)
     portal.order("A-1", "A-2")
@@ -183,7 +183,7 @@ def test_a_crash_while_bringing_back(portal: Portal, fatal: str) -> None:
             raise Stop
 
     with pytest.raises(Stop):
-        Outbox(portal.sessions, portal.chain.licenses, portal.operator, stop).step()
+        order_outbox(portal.sessions, portal.chain.licenses, portal.operator, checkpoint=stop).step()
     portal.settle()
     assert portal.states() == dict.fromkeys(("A-1", "A-2", "A-3"), DONE)
     assert portal.on_chain() == ["A-1", "A-2", "A-3"]

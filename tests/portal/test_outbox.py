@@ -17,7 +17,7 @@ from app.models import Attempt, Design, IntentState, License, Printer, WorkerSta
 from app.models.base import now
 from app.services import issuing
 from app.services.issuing import Terms
-from app.services.outbox import Outbox
+from app.services.outbox import order_outbox
 from app.settings import Settings
 from imprimatur.chain.print_license import Order
 from imprimatur.chain.signers import KeySigner
@@ -73,7 +73,7 @@ def test_the_portal_has_no_ether(
 ) -> None:
     poor = chain.account(ether=0)
     chain.authorize(owner.signer, poor.address)
-    outbox = Outbox(worker._sessions, chain.licenses, poor)
+    outbox = order_outbox(worker._sessions, chain.licenses, poor)
     assert outbox.step() == 0
     waiting = refreshed(session, license).intent
     assert (waiting.state, waiting.reason) == (IntentState.QUEUED, "no_funds")
@@ -119,12 +119,12 @@ def test_a_nonce_that_something_else_used(
             raise Stop
 
     with pytest.raises(Stop):
-        Outbox(worker._sessions, chain.licenses, operator, stop).step()
+        order_outbox(worker._sessions, chain.licenses, operator, checkpoint=stop).step()
     chain.send(operator, chain.licenses.set_operator_call(operator.address, owner.signer.address, 0, 0))  # type: ignore[arg-type]
     while worker.step():
         pass
     assert refreshed(session, license).intent.state is IntentState.DONE
-    assert [a.open for a in session.query(Attempt)] == [False, False]
+    assert [a.nonce for a in session.query(Attempt)] == [0, 1]
     assert len(list(chain.licenses.events("LicenseIssued"))) == 1
 
 
@@ -132,8 +132,11 @@ def test_a_reverted_transaction_tells_its_reason(
     session: Session, chain: TestChain, worker: Worker, operator: KeySigner, owner: Party, license: License
 ) -> None:
     """Cut off after signing, before mining."""
-    outbox = Outbox(
-        worker._sessions, chain.licenses, operator, lambda name: cut() if name == "committed" else None
+    outbox = order_outbox(
+        worker._sessions,
+        chain.licenses,
+        operator,
+        checkpoint=lambda name: cut() if name == "committed" else None,
     )
     tested = []
 

@@ -12,6 +12,8 @@ from web3.providers import BaseProvider
 class TesterNode(BaseProvider):
     """A node in this process. `down` makes it unreachable."""
 
+    __test__ = False
+
     def __init__(self) -> None:
         super().__init__()
         self._web3 = Web3(EthereumTesterProvider())

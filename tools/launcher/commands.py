@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.launcher import demo, locks, suites
+from tools.launcher import demo, locks, suites, system
 from tools.launcher.processes import Terminated, raise_on_signals, run_to_end
 from tools.launcher.state import MARK, StateFolder
 from tools.launcher.steps import StepFailed, say
@@ -74,7 +74,7 @@ def _brownie(words: list[str]) -> int:
 
 def _pictures(_arguments: argparse.Namespace) -> int:
     install(PORTAL, BROWNIE, OCTOPRINT)
-    suites.ensure_chromium()
+    system.ensure([system.CHROMIUM])
     return demo.play_in_demo(ROOT / ".imprimatur" / "pictures", "tools.pictures")
 
 

@@ -1,19 +1,17 @@
 """The test suites: which environment each needs, run two at a time, one table at the end."""
 
-import os
 import re
-import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from tools.launcher.processes import run_to_end
-from tools.launcher.steps import StepFailed, say, step, tail
+from tools.launcher.steps import say, tail
+from tools.launcher.system import AGE, CHROMIUM, POSTGRES, SOFTHSM, Program, ensure
 from tools.launcher.toolchain import BROWNIE, OCTOPRINT, PORTAL, ROOT, VERIFY, child_environment
 
 LOGS = ROOT / ".imprimatur" / "test"
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 SUITE_TIMEOUT = 1500
 """Seconds after which a suite is stopped and counts as failed."""
 _COUNTS = re.compile(r"(\d+) (passed|failed|error|errors|skipped)\b")
@@ -26,7 +24,7 @@ class Suite:
     name: str
     commands: tuple[tuple[str, ...], ...]
     lane: int
-    needs_browser: bool = False
+    needs: tuple[Program, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,44 +61,14 @@ ALL = (
         lane=1,
     ),
     Suite("unit", (_pytest("tests/unit"),), lane=0),
+    Suite("library", (_pytest("tests/library"),), lane=1, needs=(AGE, SOFTHSM)),
     Suite("contracts", ((BROWNIE.command("python"), "tools/brownie_cli.py", "test"),), lane=0),
     Suite("reference", (_pytest("tests/reference"),), lane=0),
-    Suite("portal", (_pytest("tests/portal"),), lane=0),
+    Suite("portal", (_pytest("tests/portal"),), lane=0, needs=(POSTGRES,)),
     Suite("plugin", ((OCTOPRINT.command("python"), "-m", "pytest", "tests/plugin"),), lane=0),
-    Suite("e2e", (_pytest("tests/e2e"),), lane=1, needs_browser=True),
+    Suite("e2e", (_pytest("tests/e2e"),), lane=1, needs=(CHROMIUM,)),
 )
 NAMES = tuple(suite.name for suite in ALL)
-
-
-def find_chromium() -> str | None:
-    """Path of an installed Chromium."""
-    return next((found for name in CHROMIUM_NAMES if (found := shutil.which(name))), None)
-
-
-def ensure_chromium() -> str:
-    """Path of Chromium, installed through apt when it is missing and this user may.
-
-    Raises:
-        StepFailed: it is missing; says what to install.
-    """
-    if found := find_chromium():
-        return found
-    apt = shutil.which("apt-get")
-    if apt is None or os.geteuid() != 0:
-        raise StepFailed("The e2e suite needs Chromium. Install it: sudo apt-get install chromium")
-    with step("Chromium, through apt"):
-        LOGS.mkdir(parents=True, exist_ok=True)
-        log = LOGS / "apt.log"
-        env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        with log.open("w") as output:
-            for argv in ([apt, "update"], [apt, "install", "-y", "--no-install-recommends", "chromium"]):
-                code, _ = run_to_end(argv, output, env, ROOT)
-                if code:
-                    raise StepFailed(f"apt couldn't install Chromium. {log} ends:\n{tail(log)}")
-    found = find_chromium()
-    if found is None:
-        raise StepFailed("apt installed Chromium, but there is no command chromium.")
-    return found
 
 
 def _run_command(argv: tuple[str, ...], log: Path, env: dict[str, str]) -> bool:
@@ -154,8 +122,10 @@ def run_suites(names: list[str]) -> int:
     """Run the named suites, or all; 0 when every one succeeded. A skipped test counts as a failure."""
     chosen = [suite for suite in ALL if not names or suite.name in names]
     env = child_environment()
-    if any(suite.needs_browser for suite in chosen):
-        env["IMPRIMATUR_CHROMIUM"] = ensure_chromium()
+    needed = {program for suite in chosen for program in suite.needs}
+    ensure(sorted(needed, key=lambda program: program.name))
+    if CHROMIUM in needed:
+        env["IMPRIMATUR_CHROMIUM"] = CHROMIUM.find() or ""
     LOGS.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     with ThreadPoolExecutor(2) as pool:

@@ -8,7 +8,14 @@ from imprimatur.chain.outbox.alarms import Alarm, AlarmKind, Metrics
 from imprimatur.chain.outbox.outbox import Outbox
 from imprimatur.chain.outbox.purpose import PlainCalls, Purpose, Verdict
 from imprimatur.chain.outbox.records import Attempt, Call, Intent, Sender, State
-from imprimatur.chain.outbox.rules import Confirmations, Finality, Finalized, Rules, parse_finality
+from imprimatur.chain.outbox.rules import (
+    Confirmations,
+    Finality,
+    Finalized,
+    Rules,
+    UnknownFinality,
+    parse_finality,
+)
 from imprimatur.chain.outbox.sqlite import SqliteStore, create_tables, sqlite_transactions
 from imprimatur.chain.outbox.store import Store, Transactions
 
@@ -31,6 +38,7 @@ __all__ = [
     "State",
     "Store",
     "Transactions",
+    "UnknownFinality",
     "Verdict",
     "create_tables",
     "parse_finality",

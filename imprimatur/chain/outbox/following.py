@@ -75,7 +75,7 @@ class Following:
         verdict = self.purpose.judge(located, receipt)
         if verdict.state is State.QUEUED:
             return requeued(replace(located, tries=intent.tries + 1), verdict.reason, verdict.facts)
-        return replace(located, state=verdict.state, reason=verdict.reason, facts=verdict.facts)
+        return verdict.apply(located)
 
     def _nonce_taken(self, intent: Intent, view: View, alarms: list[Alarm]) -> Change | None:
         """The nonce was used, and not by what we signed: as soon as that is final, sign with another one."""

@@ -33,8 +33,8 @@ Checkpoint = Callable[[str], None]
 """Told at every point where a crash would leave another state behind; tests crash there."""
 
 
-def _no_checkpoint(_name: str) -> None:
-    return
+def no_checkpoint(_name: str) -> None:
+    """Go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Outbox:
         rules: Rules,
         purpose: Purpose | None = None,
         clock: Callable[[], float] = time.time,
-        checkpoint: Checkpoint = _no_checkpoint,
+        checkpoint: Checkpoint = no_checkpoint,
     ) -> None:
         self.sender = Sender(rules.chain_id, signer.address)
         self.metrics = Metrics()
@@ -128,9 +128,9 @@ class Outbox:
     # --- for the worker --------------------------------------------------------------------------------
 
     def step(self) -> int:
-        """One pass: look after what is under way, then sign what waits; how many intents changed.
+        """One pass: look after what is under way, then sign what waits; how many intents moved on.
 
-        Never sleeps. Call it again at once when something changed, else after a moment.
+        Never sleeps. Call it again at once when something moved, else after a moment.
 
         Raises:
             WrongChain, NodeUnreachable, NodeRefused: the rest waits for the next pass.
@@ -151,13 +151,14 @@ class Outbox:
         sendable = [i for i in flight if i.state is State.SENT]
         raised = self._raise_fees(sendable, view)
         due = [i for i in sendable if i.id not in {r.id for r in raised} and self._sending.is_due(i)]
+        changed += sum(self._sending.is_new(intent) for intent in due)
         self._send(raised + due)
         room = max(0, self._rules.max_in_flight - len(flight))
-        started = self._start(queued[:room], flight, view)
+        started, refused = self._start(queued[:room], flight, view)
         self._send(started)
         with self._transactions() as store:
             self.metrics.states = store.count(self.sender)
-        return changed + len(raised) + len(started)
+        return changed + len(raised) + len(started) + refused
 
     def _load(self) -> tuple[list[Intent], list[Intent]]:
         """What is in flight, and what waits: as many as may be in flight at most."""
@@ -165,21 +166,21 @@ class Outbox:
             return store.in_flight(self.sender), store.queued(self.sender, self._rules.max_in_flight)
 
     def _record(self, changes: Sequence[Change]) -> int:
-        """Write changes down, all in one commit; how many were still true."""
+        """Write changes down, all in one commit; how many intents moved on."""
         if not changes:
             return 0
         self._checkpoint("looked")
         written: list[Change] = []
         with self._transactions() as store:
             for change in changes:
-                if store.update(change.after, change.before.state):
+                if store.update(self.sender, change.after, change.before.state):
                     written.append(change)
                     if change.after.state in SETTLED:
                         self._purpose.settled(store, change.after)
         for change in written:
             self._count(change)
         self._checkpoint("recorded")
-        return len(written)
+        return sum(change.before.state is not change.after.state for change in written)
 
     def _count(self, change: Change) -> None:
         before, after = change.before.state, change.after.state
@@ -255,14 +256,14 @@ class Outbox:
         passed_by = lowest and view.head - newest.head >= BLOCKS_PASSED_BY
         return newest.max_fee < view.base_fee + newest.tip or passed_by
 
-    def _start(self, queued: list[Intent], flight: list[Intent], view: View) -> list[Intent]:
-        """Sign waiting intents, all in one commit."""
+    def _start(self, queued: list[Intent], flight: list[Intent], view: View) -> tuple[list[Intent], int]:
+        """Sign waiting intents, all in one commit: these; and how many turned out as refused."""
         if not queued:
-            return []
+            return [], 0
         ready, changes = self._signing.prepare(queued, flight, view, self._purpose, self._alarms)
-        self._record(changes)
+        refused = self._record(changes)
         if not ready:
-            return []
+            return [], refused
         with self._transactions() as store:
             first = store.next_nonce(self.sender, view.count)
         # Signed outside of the transaction: a hardware token or a remote signer takes its time.
@@ -283,10 +284,10 @@ class Outbox:
                 if None in started:
                     raise _Overtaken  # Cancelled meanwhile: its nonce would be missing.
         except _Overtaken:
-            return []
+            return [], refused
         self._checkpoint("committed")
         self.metrics.signed += len(started)
-        return [intent for intent in started if intent is not None]
+        return [intent for intent in started if intent is not None], refused
 
     def _write(self, store: Store, intent: Intent, attempt: Attempt) -> Intent | None:
         """One more attempt of an intent; None, and nothing written, when the intent moved meanwhile."""
@@ -299,7 +300,7 @@ class Outbox:
             reason=None,
             facts=None,
         )
-        if not store.update(after, intent.state):
+        if not store.update(self.sender, after, intent.state):
             return None
         store.add_attempt(self.sender, after, attempt)
         return after

@@ -1,12 +1,15 @@
 """What an outbox's intents are for: how they become calls, and what their outcome means."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from imprimatur.chain.interface import ContractReverted
+from imprimatur.chain.interface import ContractReverted, DecodedEvent
 from imprimatur.chain.outbox.records import Call, Intent, State
 from imprimatur.chain.outbox.store import Store
 from imprimatur.chain.rpc import NodeRefused
+
+REVERTED = 3
+"""JSON-RPC code with which nodes say that a call reverts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +19,20 @@ class Verdict:
     state: State
     reason: str | None = None
     facts: dict[str, Any] | None = None
+    event: DecodedEvent | None = None
+    """What shows it, when that stands in another transaction than the intent's own."""
+
+    def apply(self, intent: Intent) -> Intent:
+        """The intent as it stands after this verdict, unless it is queued once more."""
+        judged = replace(intent, state=self.state, reason=self.reason, facts=self.facts)
+        if self.event is None:
+            return judged
+        return replace(
+            judged,
+            transaction_hash=self.event.transaction_hash,
+            block_number=self.event.block_number,
+            block_hash=self.event.block_hash,
+        )
 
 
 class Purpose(Protocol):
@@ -53,8 +70,11 @@ class PlainCalls:
         del intent
         if not alone:
             return None  # What is under way may change the outcome.
-        name = error.name if isinstance(error, ContractReverted) else error.message[:200]
-        return Verdict(State.FAILED, "refused", {"error": name})
+        if isinstance(error, ContractReverted):
+            return Verdict(State.FAILED, "refused", {"error": error.name})
+        if error.code == REVERTED or "revert" in error.message.lower():
+            return Verdict(State.FAILED, "refused", {"error": error.message[:200]})
+        return None  # The node has reasons of its own, such as too many questions.
 
     def settled(self, store: Store, intent: Intent) -> None:
         del store, intent

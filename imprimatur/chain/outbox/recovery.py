@@ -7,7 +7,7 @@ from imprimatur.chain.outbox.alarms import Alarm, AlarmKind
 from imprimatur.chain.outbox.following import Change, reopened
 from imprimatur.chain.outbox.records import Intent
 from imprimatur.chain.outbox.rules import Rules
-from imprimatur.chain.outbox.view import View
+from imprimatur.chain.outbox.view import View, is_replaced
 from imprimatur.chain.rpc import Rpc
 
 
@@ -54,12 +54,11 @@ class Recovery:
         )
 
     def _replaced(self, intent: Intent, view: View) -> bool:
-        """Whether another block stands where this intent was mined."""
-        number = intent.block_number
-        if number is None or number > view.head:
+        """Whether another block is final where this intent was mined."""
+        if intent.block_number is None or intent.block_hash is None:
             return False
-        header = self._rpc.call("eth_getBlockByNumber", [hex(number), False])
-        return header is not None and header["hash"] != intent.block_hash
+        block = intent.block_number, intent.block_hash
+        return is_replaced(self._rpc, self._rules.finality, view, block)
 
 
 def _gaps(lost: list[Intent], flight: list[Intent], view: View) -> list[int]:

@@ -28,6 +28,10 @@ class Sending:
         last = self._sent.get(intent.newest.hash)
         return last is None or self._clock() - last >= self._resend_after
 
+    def is_new(self, intent: Intent) -> bool:
+        """Whether this process never sent its newest bytes."""
+        return intent.newest.hash not in self._sent
+
     def send(self, intents: Sequence[Intent]) -> list[Change]:
         """Send each intent's newest bytes; intents whose reason to wait is another one now.
 

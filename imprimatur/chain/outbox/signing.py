@@ -107,8 +107,7 @@ class Signing:
             except (ContractReverted, NodeRefused) as error:
                 verdict = purpose.refused(intent, error, alone=not flight and not ready)
                 if verdict is not None:
-                    after = replace(intent, state=verdict.state, reason=verdict.reason, facts=verdict.facts)
-                    changes.append(Change(intent, after))
+                    changes.append(Change(intent, verdict.apply(intent)))
                     continue
                 reason, facts = _waiting_for(error)
             else:

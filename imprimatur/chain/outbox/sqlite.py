@@ -132,12 +132,12 @@ class SqliteStore:
         ).fetchone()
         return at_least if highest is None else max(at_least, highest + 1)
 
-    def update(self, intent: Intent, was: State) -> bool:
+    def update(self, sender: Sender, intent: Intent, was: State) -> bool:
         facts = None if intent.facts is None else json.dumps(intent.facts)
         done = self._database.execute(
             'UPDATE intent SET state = ?, "to" = ?, data = ?, value = ?, gas = ?, nonce = ?, tries = ?,'
             " transaction_hash = ?, block_number = ?, block_hash = ?, reason = ?, facts = ?"
-            " WHERE id = ? AND state = ?",
+            " WHERE id = ? AND chain_id = ? AND sender = ? AND state = ?",
             (
                 intent.state,
                 *_call_columns(intent.call),
@@ -149,6 +149,8 @@ class SqliteStore:
                 intent.reason,
                 facts,
                 intent.id,
+                sender.chain_id,
+                sender.address,
                 was,
             ),
         )

@@ -34,7 +34,7 @@ class Store(Protocol):
         Whoever asks may use it until the transaction ends: two transactions can't commit the same one.
         """
 
-    def update(self, intent: Intent, was: State) -> bool:
+    def update(self, sender: Sender, intent: Intent, was: State) -> bool:
         """Write all but key, attempts and `cancelling`; False, and nothing, when the state isn't `was`."""
 
     def add_attempt(self, sender: Sender, intent: Intent, attempt: Attempt) -> None:

@@ -23,8 +23,8 @@ class View:
     """A look at the chain. Wei, and wei per gas."""
 
     head: int
-    tagged: int | None
-    """Number of the block with the finality rule's tag."""
+    tagged: Block | None
+    """The block with the finality rule's tag."""
     count: int
     """How many transactions of the sender are in blocks: its next nonce."""
     balance: int
@@ -72,7 +72,7 @@ def look(rpc: Rpc, sender: Sender, finality: Finality) -> View:
         raise NodeUnreachable("The chain node has no newest block.")
     return View(
         head=int(head["number"], 16),
-        tagged=int(tagged[0]["number"], 16) if tagged and tagged[0] else None,
+        tagged=(int(tagged[0]["number"], 16), tagged[0]["hash"]) if tagged and tagged[0] else None,
         count=int(count, 16),
         balance=int(balance, 16),
         base_fee=int(head.get("baseFeePerGas", "0x0"), 16),
@@ -93,28 +93,46 @@ def block_of(receipt: dict[str, Any]) -> Block:
 
 
 def final_blocks(rpc: Rpc, finality: Finality, view: View, blocks: Iterable[Block]) -> set[Block]:
-    """Which of these blocks are final.
+    """Which of these blocks are final."""
+    blocks = set(blocks)
+    found = _final_hashes(rpc, finality, view, {number for number, _ in blocks})
+    return {(number, hash) for number, hash in blocks if found.get(number) == hash}
+
+
+def is_replaced(rpc: Rpc, finality: Finality, view: View, block: Block) -> bool:
+    """Whether another block is final where this one was."""
+    found = _final_hashes(rpc, finality, view, {block[0]}).get(block[0])
+    return found is not None and found != block[1]
+
+
+def _final_hashes(rpc: Rpc, finality: Finality, view: View, numbers: set[int]) -> dict[int, str]:
+    """The hashes of those of these blocks that are final.
 
     A block counts when the headers from its witness down to it hang together by their parents' hashes. Nodes
     behind a balancer may follow different branches; headers that hang together describe one.
     """
-    witnesses = {block: finality.witness(block[0], view.head, view.tagged) for block in blocks}
-    ranges = {block: range(block[0], w + 1) for block, w in witnesses.items() if w is not None}
-    numbers = sorted({number for span in ranges.values() for number in span})
-    if not numbers:
-        return set()
-    answers = _answers(rpc, [("eth_getBlockByNumber", [hex(number), False]) for number in numbers])
-    headers = dict(zip(numbers, answers, strict=True))
-    return {block for block, span in ranges.items() if _hangs_together(headers, span, block[1])}
+    tagged = None if view.tagged is None else view.tagged[0]
+    witnesses = {number: finality.witness(number, view.head, tagged) for number in numbers}
+    spans = {number: range(number, w + 1) for number, w in witnesses.items() if w is not None}
+    needed = sorted({number for span in spans.values() for number in span})
+    if not needed:
+        return {}
+    answers = _answers(rpc, [("eth_getBlockByNumber", [hex(number), False]) for number in needed])
+    headers = dict(zip(needed, answers, strict=True))
+    if view.tagged is not None:
+        top = headers.get(view.tagged[0])
+        if top is not None and top["hash"] != view.tagged[1]:
+            return {}  # From a node that doesn't know the tagged block yet.
+    return {
+        number: headers[number]["hash"] for number, span in spans.items() if _hangs_together(headers, span)
+    }
 
 
-def _hangs_together(headers: dict[int, dict[str, Any] | None], span: range, lowest: str) -> bool:
+def _hangs_together(headers: dict[int, dict[str, Any] | None], span: range) -> bool:
     expected: str | None = None
     for number in span:
         header = headers[number]
         if header is None or (expected is not None and header["parentHash"] != expected):
-            return False
-        if number == span.start and header["hash"] != lowest:
             return False
         expected = header["hash"]
     return True

@@ -1,67 +1,20 @@
-"""Who signs: accounts whose key this process may use."""
+"""A key in an encrypted file: Web3 Secret Storage, version 3."""
 
 import json
 import os
 from pathlib import Path
-from typing import Any, Protocol
 
 from imprimatur.chain.account import load_account
-from imprimatur.errors import ImprimaturError
+from imprimatur.chain.signers.key import KeySigner
+from imprimatur.chain.signers.protocol import SignerUnusable
 
 
-class KeystoreUnusable(ImprimaturError):
+class KeystoreUnusable(SignerUnusable):
     """The keystore file can't be opened with this password."""
 
 
-class Signer(Protocol):
-    """An account that can sign."""
-
-    @property
-    def address(self) -> str:
-        """Checksum address."""
-
-    def sign_transaction(self, transaction: dict[str, Any]) -> tuple[bytes, str]:
-        """Signed bytes and transaction hash (0x…) of an EIP-1559 transaction."""
-
-    def sign_message(self, message: bytes) -> str:
-        """EIP-191 signature (0x and 65 bytes) of a message."""
-
-    def sign_typed_data(
-        self, domain: dict[str, Any], types: dict[str, list[dict[str, str]]], message: dict[str, Any]
-    ) -> str:
-        """EIP-712 signature (0x and 65 bytes) of a message; `types` holds its type and no EIP712Domain."""
-
-
-class KeySigner:
-    """Signs with a secp256k1 key in memory."""
-
-    def __init__(self, key: bytes) -> None:
-        self._account = load_account().from_key(key)
-
-    @property
-    def address(self) -> str:
-        return str(self._account.address)
-
-    def sign_transaction(self, transaction: dict[str, Any]) -> tuple[bytes, str]:
-        signed = self._account.sign_transaction(transaction)
-        return bytes(signed.raw_transaction), "0x" + bytes(signed.hash).hex()
-
-    def sign_message(self, message: bytes) -> str:
-        from eth_account.messages import encode_defunct
-
-        return "0x" + bytes(self._account.sign_message(encode_defunct(primitive=message)).signature).hex()
-
-    def sign_typed_data(
-        self, domain: dict[str, Any], types: dict[str, list[dict[str, str]]], message: dict[str, Any]
-    ) -> str:
-        return "0x" + bytes(self._account.sign_typed_data(domain, types, message).signature).hex()
-
-    def __repr__(self) -> str:
-        return f"KeySigner({self.address})"
-
-
 def open_keystore(path: Path, password: str) -> KeySigner:
-    """Signer of an encrypted key file (Web3 Secret Storage, version 3).
+    """Signer of an encrypted key file.
 
     Raises:
         KeystoreUnusable: missing, damaged, or another password.

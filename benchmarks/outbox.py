@@ -1,0 +1,139 @@
+"""The outbox against sending what was signed before: transactions per second on the same node.
+
+    python -m benchmarks.outbox [--jobs 500] [--rounds 3]
+
+Both sides hand the same transfers to an anvil node that mines each at once. The peer only sends what was
+signed beforehand, on one kept connection, one HTTP request each (a second peer: in batches of 64), and looks
+for the last receipt. The outbox estimates, signs, commits to SQLite (synchronous=FULL), sends, follows
+every receipt and settles every intent. "One at a time" is one intent queued and carried to its end, then the
+next; its peer sends one and waits for its receipt.
+"""
+
+import argparse
+import secrets
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from imprimatur.chain import transactions
+from imprimatur.chain.outbox import Call, Outbox, Rules, State, Transactions, sqlite_transactions
+from imprimatur.chain.rpc import HttpRpc
+from imprimatur.chain.signers import KeySigner
+from tools.anvil import running_anvil
+
+CHAIN = 31337
+GAS = 21_000
+ONE_AT_A_TIME = 100
+BATCH = 64
+
+
+def sender(rpc: HttpRpc) -> KeySigner:
+    """A new account with enough ether."""
+    signer = KeySigner(secrets.token_bytes(32))
+    rpc.call("anvil_setBalance", [signer.address, hex(10**21)])
+    return signer
+
+
+def presigned(rpc: HttpRpc, jobs: int) -> list[tuple[str, str]]:
+    """Raw bytes and hashes of transfers from a new account."""
+    signer, fees = sender(rpc), transactions.suggest_fees(rpc)
+    made = []
+    for nonce in range(jobs):
+        to = "0x" + secrets.token_hex(20)
+        raw, hash = signer.sign_transaction(transactions.build(CHAIN, nonce, to, "0x", GAS, fees, 1))
+        made.append(("0x" + raw.hex(), hash))
+    return made
+
+
+def send_batches(rpc: HttpRpc, jobs: int) -> float:
+    """Seconds to send pre-signed transactions in JSON-RPC batches, waiting for the last receipt."""
+    made = presigned(rpc, jobs)
+    started = time.perf_counter()
+    for first in range(0, jobs, BATCH):
+        rpc.batch([("eth_sendRawTransaction", [raw]) for raw, _ in made[first : first + BATCH]])
+    transactions.wait_for_receipt(rpc, made[-1][1], poll=0.002)
+    return time.perf_counter() - started
+
+
+def send_raw(rpc: HttpRpc, jobs: int, each: bool) -> float:
+    """Seconds to send pre-signed transactions, waiting for each receipt or for the last one."""
+    made = presigned(rpc, jobs)
+    started = time.perf_counter()
+    for raw, hash in made:
+        rpc.call("eth_sendRawTransaction", [raw])
+        if each:
+            transactions.wait_for_receipt(rpc, hash, poll=0.002)
+    transactions.wait_for_receipt(rpc, made[-1][1], poll=0.002)
+    return time.perf_counter() - started
+
+
+def settle(outbox: Outbox, open_transaction: Transactions, done: int) -> None:
+    """Step until so many intents are done."""
+    while outbox.metrics.settled < done:
+        outbox.step()
+    with open_transaction() as store:
+        assert store.count(outbox.sender) == {State.DONE: done}
+
+
+def carry(rpc: HttpRpc, jobs: int, each: bool) -> float:
+    """Seconds for the outbox to carry queued transfers to the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        opened = sqlite_transactions(Path(folder) / "outbox.db")
+        outbox = Outbox(rpc, sender(rpc), opened, Rules.for_chain(CHAIN))
+        calls = [Call("0x" + secrets.token_hex(20), value=1) for _ in range(jobs)]
+        if not each:
+            with opened() as store:
+                for number, call in enumerate(calls):
+                    outbox.enqueue(store, f"job-{number}", call)
+        started = time.perf_counter()
+        if each:
+            for number, call in enumerate(calls):
+                with opened() as store:
+                    outbox.enqueue(store, f"job-{number}", call)
+                settle(outbox, opened, number + 1)
+        else:
+            settle(outbox, opened, jobs)
+        return time.perf_counter() - started
+
+
+def compare(name: str, jobs: int, rounds: int, run: Callable[[], tuple[float, float]]) -> float:
+    """Print medians of interleaved rounds; the ratio of rates."""
+    pairs = [run() for _ in range(rounds)]
+    raw, ours = (statistics.median(side) for side in zip(*pairs, strict=True))
+    ratio = raw / ours
+    print(f"{name}: pre-signed {jobs / raw:7.1f} tx/s · outbox {jobs / ours:7.1f} tx/s · ratio {ratio:.2f}")
+    return ratio
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--jobs", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    jobs, rounds = arguments.jobs, arguments.rounds
+    with running_anvil() as rpc:
+        queued = compare(
+            f"{jobs} queued", jobs, rounds, lambda: (send_raw(rpc, jobs, False), carry(rpc, jobs, False))
+        )
+        batched = compare(
+            f"{jobs} queued, peer in batches",
+            jobs,
+            rounds,
+            lambda: (send_batches(rpc, jobs), carry(rpc, jobs, False)),
+        )
+        few = min(jobs, ONE_AT_A_TIME)
+        compare("one at a time", few, rounds, lambda: (send_raw(rpc, few, True), carry(rpc, few, True)))
+    met = min(queued, batched) >= 0.5
+    print(f"goal for queued intents: ratio >= 0.5: {'met' if met else 'missed'}")
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""Asking a server that may be slow, wrong or malicious: one request, one bounded answer."""
+
+import os
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from imprimatur.errors import ImprimaturError
+
+PIECE = 1 << 16
+"""Bytes read at once."""
+
+
+class NoAnswer(ImprimaturError):
+    """The server gave no answer that can be read. Its text fits behind "… doesn't answer: "."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server answered; `retry_after` are seconds, if it asked for patience and said how long."""
+
+    status: int
+    content: bytes
+    retry_after: float | None = None
+
+
+class HttpPeer:
+    """A server at `url`. Each thread keeps a connection of its own, so one object serves all threads.
+
+    The URL may hold credentials; they stand in no error and no log of this class.
+
+    Args:
+        url: of the server.
+        connect_timeout: seconds to connect.
+        read_timeout: seconds without a byte of the answer.
+        largest_answer: bytes that an answer may have, unpacked.
+    """
+
+    def __init__(self, url: str, connect_timeout: float, read_timeout: float, largest_answer: int) -> None:
+        self.url = url
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._largest = largest_answer
+        self._threads = threading.local()
+
+    @property
+    def host(self) -> str:
+        """Name of the server, for people. Keys hide in user names, paths and queries of a URL."""
+        return str(urlsplit(self.url).hostname)
+
+    def ask(self, body: bytes | None, deadline: float, read_timeout: float | None = None) -> Answer:
+        """What the server answers before `deadline` (of `time.monotonic`) to JSON, or to a GET without any.
+
+        The deadline is looked at between the pieces of an answer, so it can pass by one `read_timeout`.
+
+        Raises:
+            NoAnswer
+        """
+        import requests
+        import urllib3
+
+        left = max(0.001, deadline - time.monotonic())
+        limits = (min(left, self._connect_timeout), min(left, read_timeout or self._read_timeout))
+        try:
+            with self._session().request(
+                "GET" if body is None else "POST",
+                self.url,
+                data=body,
+                timeout=limits,
+                stream=True,
+                allow_redirects=False,
+            ) as response:
+                status = response.status_code
+                if 300 <= status < 400:
+                    raise NoAnswer(
+                        f"it points to another address (HTTP {status}), which has to be given itself"
+                    )
+                retry_after = _seconds(response.headers.get("Retry-After"))
+                return Answer(status, self._content(response.raw, deadline), retry_after)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            trouble = type(error).__name__
+        # Outside of the handler: the cause's text holds the URL.
+        raise NoAnswer(trouble)
+
+    def _content(self, stream: Any, deadline: float) -> bytes:
+        pieces = []
+        size = 0
+        while piece := stream.read1(PIECE, decode_content=True):
+            pieces.append(piece)
+            size += len(piece)
+            if size > self._largest:
+                raise NoAnswer(f"its answer has more than {self._largest} bytes")
+            if time.monotonic() > deadline:
+                raise NoAnswer("it takes too long")
+        return b"".join(pieces)
+
+    def _session(self) -> Any:
+        import requests
+
+        session = getattr(self._threads, "session", None)
+        if session is None:
+            session = requests.Session()
+            # What the environment says is looked up once, not at each question, and ~/.netrc not at all.
+            session.proxies = requests.utils.get_environ_proxies(self.url)
+            session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+            session.trust_env = False
+            session.headers["Content-Type"] = "application/json"
+            self._threads.session = session
+        return session
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """What a Retry-After header says: seconds, or a date (RFC 9110)."""
+    from email.utils import parsedate_to_datetime
+
+    if retry_after is None:
+        return None
+    if retry_after.isascii() and retry_after.isdigit():
+        return float(retry_after[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except ValueError:
+        return None
