@@ -14,6 +14,7 @@ from tools.launcher.steps import StepFailed, say
 from tools.launcher.toolchain import BROWNIE, OCTOPRINT, PORTAL, ROOT, VERIFY, child_environment, install
 
 DEFAULT_STATE = ROOT / ".imprimatur" / "demo"
+BENCHMARKS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -53,6 +54,25 @@ def _verify(arguments: argparse.Namespace) -> int:
 def _fuzz(_arguments: argparse.Namespace) -> int:
     install(PORTAL)
     return _tool(["-m", "tools.verify", "--fuzz"])
+
+
+def _chaos(arguments: argparse.Namespace) -> int:
+    install(PORTAL)
+    wanted = {"--seeds": arguments.seeds, "--first": arguments.first}
+    options = [word for name, value in wanted.items() if value is not None for word in (name, str(value))]
+    return _tool(["-m", "tools.chaos", *options])
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    install(PORTAL)
+    chosen = arguments.names or BENCHMARKS
+    # All run, so that one look shows every figure.
+    return max([_bench_one(name) for name in chosen])
+
+
+def _bench_one(name: str) -> int:
+    say(f"\n{name}")
+    return _tool(["-m", f"benchmarks.{name}"])
 
 
 def _gas(arguments: argparse.Namespace) -> int:
@@ -124,6 +144,15 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("fuzz", help="the contracts' tests and invariants for long, with new seeds")
     command.set_defaults(run=_fuzz)
 
+    command = commands.add_parser("chaos", help="attack the outbox: simulation, real node, SIGKILL")
+    command.add_argument("--seeds", type=int, help="how many against the real node")
+    command.add_argument("--first", type=int, help="the first seed")
+    command.set_defaults(run=_chaos)
+
+    command = commands.add_parser("bench", help="every performance figure, as ratios measured here and now")
+    command.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(BENCHMARKS)}; all by default")
+    command.set_defaults(run=_bench)
+
     command = commands.add_parser("gas", help="what each job costs, beside budget, floor and comparison")
     command.add_argument("--write", action="store_true", help="renew snapshots/gas.json")
     command.set_defaults(run=_gas)
@@ -163,6 +192,9 @@ def main() -> int:
         unknown = set(getattr(arguments, "suites", ())) - set(suites.NAMES)
         if unknown:
             parser.error(f"no suite {', '.join(sorted(unknown))}; there are {', '.join(suites.NAMES)}")
+        unknown = set(getattr(arguments, "names", ())) - set(BENCHMARKS)
+        if unknown:
+            parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
         code: int = arguments.run(arguments)
     except StepFailed as error:
         sys.stderr.write(f"\n{error}\n")
