@@ -13,8 +13,6 @@ from imprimatur.chain.rpc import CONNECT_TIMEOUT, READ_TIMEOUT
 if TYPE_CHECKING:
     from web3.providers import BaseProvider
 
-Web3Rpc = ProviderRpc
-
 
 def http_rpc(url: str) -> ProviderRpc:
     """The node at `url`. Nothing is asked yet."""

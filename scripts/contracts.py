@@ -2,12 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 from brownie import DeviceRegistry, PrintLicense, chain, web3
 
 from imprimatur.address_book import Deployment, NotDeployed, load
 from imprimatur.chain import device_registry, print_license
+from imprimatur.chain.adapters import ProviderRpc
 from imprimatur.chain.contract import revert_of
 from imprimatur.chain.rpc import NodeRefused
 
@@ -15,14 +15,9 @@ CONTAINERS = {"DeviceRegistry": DeviceRegistry, "PrintLicense": PrintLicense}
 """Brownie's, in the order in which the contracts need each other."""
 
 
-class BrownieRpc:
+def node() -> ProviderRpc:
     """The node that Brownie is connected to, for the library's clients."""
-
-    def call(self, method: str, params: list[Any]) -> Any:
-        answer = web3.provider.make_request(method, params)
-        if refusal := answer.get("error"):
-            raise NodeRefused(refusal.get("code", 0), refusal.get("message", ""), refusal.get("data"))
-        return answer["result"]
+    return ProviderRpc(web3.provider)
 
 
 def deployments_folder() -> Path:
@@ -46,20 +41,20 @@ def deployed(name: str):
 def licenses_client() -> print_license.PrintLicense:
     """The library's view of this chain's PrintLicense."""
     entry = deployment_of(print_license.CONTRACT)
-    return print_license.PrintLicense(BrownieRpc(), entry.address, entry.block)
+    return print_license.PrintLicense(node(), entry.address, entry.block)
 
 
 def devices_client() -> device_registry.DeviceRegistry:
     """The library's view of this chain's DeviceRegistry."""
     entry = deployment_of(device_registry.CONTRACT)
-    return device_registry.DeviceRegistry(BrownieRpc(), entry.address, entry.block)
+    return device_registry.DeviceRegistry(node(), entry.address, entry.block)
 
 
 def check(account, method, *arguments) -> None:
     """Try a call without sending it; exits with the contract's reason when it would be refused."""
     call = {"from": str(account), "to": method._address, "data": method.encode_input(*arguments)}
     try:
-        BrownieRpc().call("eth_call", [call, "latest"])
+        node().call("eth_call", [call, "latest"])
     except NodeRefused as error:
         raise SystemExit(str(revert_of(error) or error)) from error
 

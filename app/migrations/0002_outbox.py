@@ -68,7 +68,8 @@ def downgrade() -> None:
         for name in ("chain_id", "max_fee", "tip", "cancels", "signed_at", "head"):
             table.drop_column(name)
     op.execute(
-        "UPDATE attempt SET open = (SELECT state IN ('sent', 'mined') FROM intent WHERE intent.id = intent_id)"
+        "UPDATE attempt SET open ="
+        " (SELECT state IN ('sent', 'mined') FROM intent WHERE intent.id = attempt.intent_id)"
     )
     with op.batch_alter_table("attempt") as table:
         table.alter_column("open", server_default=None, existing_type=sa.Boolean())

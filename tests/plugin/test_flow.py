@@ -287,7 +287,7 @@ def test_a_waiting_copy_isnt_printed_from_a_wrong_file(shop: Shop) -> None:
     assert shop.machine.started == []
 
 
-class Node:
+class Node(Rpc):
     """A node that fails where a test wants it to."""
 
     def __init__(self, rpc: Rpc) -> None:

@@ -12,11 +12,11 @@ from flask_security import hash_password
 from portal.tester_node import TesterNode
 from sqlalchemy.orm import Session
 
-from app.chain import Web3Rpc
 from app.models import Design, Intent, License, User
 from app.services import accounts
 from app.services.issuing import end_of_day
 from imprimatur.chain import transactions
+from imprimatur.chain.adapters import ProviderRpc
 from imprimatur.chain.print_license import Right
 from imprimatur.chain.signers import KeySigner, Signer
 from imprimatur.license_id import format_id, license_id, number_from_text
@@ -42,7 +42,7 @@ class TestChain:
 
     def __init__(self, node: TesterNode) -> None:
         self.node = node
-        self.rpc = Web3Rpc(node)
+        self.rpc = ProviderRpc(node)
         self.rich = self.rpc.call("eth_accounts", [])[0]
         self.chain_id = int(self.rpc.call("eth_chainId", []), 16)
         self.licenses, _devices = deploy_contracts(self.rpc)

@@ -100,14 +100,14 @@ class Layout:
         for kind in self._words:
             self._padding = self._padding << 256 | (1 << 256) - 1 - _allowed(kind)
         places = [_places(kind, WORD * i) for i, kind in enumerate(self._words)]
-        # One value alone wouldn't come as a tuple; an empty piece in front costs nothing.
-        self._cut = itemgetter(slice(0, 0), *[place for place, _, _ in places])
-        self._conversions = [(i, convert) for i, (_, _, convert) in enumerate(places, 1) if convert]
+        # Only two slices or more come as a tuple; empty ones at the end cost nothing.
+        self._cut = itemgetter(*[place for place, _, _ in places], slice(0, 0), slice(0, 0))
+        self._conversions = [(i, convert) for i, (_, _, convert) in enumerate(places) if convert]
         shown = ", ".join(f'"{name}": {form}' for name, (_, form, _) in zip(self.kinds, places, strict=False))
-        self._template = "%s{" + shown
+        self._template = "{" + shown + "%s%s"
         self._license = next(
-            (i for i, (name, kind) in enumerate(self.kinds.items(), 1) if (name, kind) == ("id", "uint256")),
-            0,
+            (i for i, (name, kind) in enumerate(self.kinds.items()) if (name, kind) == ("id", "uint256")),
+            None,
         )
 
     def read(self, topics: list[str], data: str) -> tuple[str, str | None]:
@@ -117,29 +117,29 @@ class Layout:
             LogMalformed: other topics, other length, dirty padding, a value out of its type's range.
         """
         try:
-            return self._read(topics, data)
+            for topic in topics:
+                if len(topic) != TOPIC_LENGTH:
+                    raise ValueError(topic)
+            digits = "".join([topic[2:] for topic in topics[1:]])
+            if not self._dynamic:
+                digits += data[2:]
+            # To bytes and back: refuses what isn't hexadecimal, and there is one spelling afterwards.
+            raw = bytes.fromhex(digits)
+            if len(topics) != self._topics or len(raw) != self._size:
+                raise ValueError(digits)
+            if int.from_bytes(raw, "big") & self._padding:
+                raise ValueError(digits)
+            pieces: list[Any] = list(self._cut(raw.hex()))
+            for i, convert in self._conversions:
+                pieces[i] = convert(pieces[i])
+            text = self._template % tuple(pieces)
+            if self._dynamic:
+                text += ", " * bool(self._words) + self._dynamic_values(bytes.fromhex(data[2:]))
         except (ValueError, TypeError, AttributeError) as error:
             raise LogMalformed(f"A log isn't a {self.name} as the contract writes it.") from error
+        return text + "}", None if self._license is None else "0x" + pieces[self._license]
 
-    def _read(self, topics: list[str], data: str) -> tuple[str, str | None]:
-        if len(topics) != self._topics or set(map(len, topics)) != {TOPIC_LENGTH}:
-            raise ValueError(topics)
-        digits = "".join([topic[2:] for topic in topics[1:]])
-        if not self._dynamic:
-            digits += data[2:]
-        # To bytes and back: refuses what isn't hexadecimal, and there is one spelling afterwards.
-        raw = bytes.fromhex(digits)
-        if len(raw) != self._size or int.from_bytes(raw, "big") & self._padding:
-            raise ValueError(data)
-        pieces: list[Any] = list(self._cut(raw.hex()))
-        for i, convert in self._conversions:
-            pieces[i] = convert(pieces[i])
-        text = self._template % tuple(pieces)
-        if self._dynamic:
-            text += self._dynamic_values(bytes.fromhex(data[2:]), first=len(pieces) == 1)
-        return text + "}", "0x" + pieces[self._license] if self._license else None
-
-    def _dynamic_values(self, data: bytes, first: bool) -> str:
+    def _dynamic_values(self, data: bytes) -> str:
         from eth_abi.abi import decode, encode
         from eth_abi.exceptions import DecodingError
 
@@ -152,7 +152,7 @@ class Layout:
         if encode(kinds, values) != data:
             raise ValueError(data)
         named = {p["name"]: json_safe(p["type"], v) for p, v in zip(self._dynamic, values, strict=True)}
-        return ("" if first else ", ") + json.dumps(named)[1:-1]
+        return json.dumps(named)[1:-1]
 
 
 @lru_cache

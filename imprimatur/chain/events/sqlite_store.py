@@ -22,7 +22,6 @@ CREATE TABLE IF NOT EXISTS @event (
     PRIMARY KEY (block_number, log_index)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS @event_license ON @event (license) WHERE license IS NOT NULL;
-CREATE INDEX IF NOT EXISTS @event_name ON @event (name);
 CREATE TABLE IF NOT EXISTS @block (number INTEGER PRIMARY KEY, hash TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS @claim (what TEXT NOT NULL);
 """

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from imprimatur.chain.events.errors import NodeInconsistent
-from imprimatur.chain.events.layout import LogMalformed
+from imprimatur.chain.events.layout import Layout, LogMalformed
 from imprimatur.chain.events.page import (
     METHOD_NOT_FOUND,
     Fetched,
@@ -91,6 +91,7 @@ def _rows(sources: Sources, heads: Sequence[Head], last: int, logs: Sequence[Log
     if not heads:
         return rows
     start, previous = heads[0].number, (-1, -1)
+    kinds: dict[tuple[str, str], tuple[str, int, Layout | None]] = {}
     for log in logs:
         place = number, index = _place(log)
         if not start <= number <= last:
@@ -105,11 +106,20 @@ def _rows(sources: Sources, heads: Sequence[Head], last: int, logs: Sequence[Log
         if not belongs(head, log):
             raise NodeInconsistent(number, f"log {index} is of another block with this number")
         try:
-            row = _row(sources, head, log, index)
-        except (KeyError, TypeError, AttributeError, LogMalformed) as error:
+            topics = log["topics"]
+            kind = log["address"], topics[0]
+            if kind not in kinds:
+                kinds[kind] = _kind(sources, *kind)
+            contract, first, layout = kinds[kind]
+            # The filter crosses all contracts with all events.
+            if layout is None or number < first:
+                continue
+            text, license = layout.read(topics, log["data"])
+            transaction = log["transactionHash"]
+        except (KeyError, IndexError, TypeError, AttributeError, LogMalformed) as error:
             raise NodeInconsistent(number, f"log {index}: {error}") from error
-        if row is not None:
-            rows.append(row)
+        _, hash, _, timestamp, _ = head
+        rows.append(Row(contract, layout.name, text, license, number, hash, timestamp, transaction, index))
     return rows
 
 
@@ -118,30 +128,10 @@ def belongs(head: Head, log: Log) -> bool:
     return log.get("blockHash") == head.hash and not log.get("removed")
 
 
-def _row(sources: Sources, head: Head, log: Log, index: int) -> Row | None:
-    """The row of a log that was asked for; None when its contract has no such event.
-
-    Raises:
-        NodeInconsistent: another contract's log.
-        LogMalformed: not what the contract can have written.
-    """
-    topics = log["topics"]
-    source = sources.by_digits.get(log["address"][2:].lower())
-    if source is None or not topics or topics[0].lower() not in sources.topics:
-        raise NodeInconsistent(head.number, f"log {index} is of a contract or event that wasn't asked for")
+def _kind(sources: Sources, address: str, topic: str) -> tuple[str, int, Layout | None]:
+    """Contract, its first block and the event's layout, if this contract has such an event."""
+    source = sources.by_digits.get(address[2:].lower())
+    if source is None or topic.lower() not in sources.topics:
+        raise LogMalformed("its contract or event wasn't asked for")
     contract, first, layouts = source
-    layout = layouts.get(topics[0][2:].lower())
-    if layout is None or head.number < first:
-        return None
-    text, license = layout.read(topics, log["data"])
-    return Row(
-        contract,
-        layout.name,
-        text,
-        license,
-        head.number,
-        head.hash,
-        head.timestamp,
-        log["transactionHash"],
-        index,
-    )
+    return contract, first, layouts.get(topic[2:].lower())
