@@ -1,0 +1,119 @@
+"""Sealing: one pass that encrypts a file to a fresh key and hashes what goes in and what comes out."""
+
+import hashlib
+import io
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from imprimatur.hashing import Progress
+from imprimatur.sealing.age import load_pyrage, recipient
+from imprimatur.sealing.keys import key_commitment, new_key, public_key
+
+PIECE_SIZE = 1 << 18
+"""Bytes read at a time: four of age's chunks."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealedFile:
+    """What sealing a file yields. Hashes are hexadecimal SHA-256, sizes bytes.
+
+    `file_key` opens the file: it belongs into the key desk's encrypted store and nowhere else.
+    """
+
+    file_key: bytes = field(repr=False)
+    key_commitment: str
+    size: int
+    sha256: str
+    sealed_size: int
+    sealed_sha256: str
+
+
+class _Source(io.RawIOBase):
+    """Hands the plain bytes to pyrage. Remembers the first failure: pyrage would change its type."""
+
+    def __init__(self, source: BinaryIO, progress: Progress | None) -> None:
+        super().__init__()
+        self._source = source
+        self._progress = progress
+        self.hash = hashlib.sha256()
+        self.size = 0
+        self.failure: BaseException | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        try:
+            data = self._source.read(len(buffer))
+            buffer[: len(data)] = data
+            self.hash.update(data)
+            self.size += len(data)
+            if data and self._progress:
+                self._progress(self.size)
+        except BaseException as error:
+            self.failure = self.failure or error
+            raise
+        return len(data)
+
+
+class _Target:
+    """Takes the sealed bytes from pyrage, which writes the last of them without looking for failures."""
+
+    def __init__(self, target: BinaryIO) -> None:
+        self._target = target
+        self.hash = hashlib.sha256()
+        self.size = 0
+        self.failure: BaseException | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            if self.failure:
+                raise self.failure
+            self.hash.update(data)
+            self.size += len(data)
+            rest = memoryview(data)
+            while rest:
+                written = self._target.write(rest)
+                if not written:
+                    raise OSError("The place for the sealed file took no more bytes.")
+                rest = rest[written:]
+        except BaseException as error:
+            self.failure = self.failure or error
+            raise
+        return len(data)
+
+    def flush(self) -> None:
+        self._target.flush()
+
+
+def seal(source: BinaryIO, target: BinaryIO, progress: Progress | None = None) -> SealedFile:
+    """Encrypt the rest of `source` to a fresh file key and write it to `target`, in one pass.
+
+    Any object with `read(size)` is a source: for an upload, the web framework's request stream. `progress`
+    is called with the plain bytes done so far; an exception from it stops the sealing. Neither stream is
+    closed. After a failure the target holds a torn file: delete it.
+
+    Raises:
+        Exception: whatever `source`, `target` or `progress` raised, as they raised it.
+    """
+    file_key = new_key()
+    reader, writer = _Source(source, progress), _Target(target)
+    try:
+        load_pyrage().encrypt_io(
+            io.BufferedReader(reader, PIECE_SIZE), writer, [recipient(public_key(file_key))]
+        )
+    except BaseException:
+        if failure := reader.failure or writer.failure:
+            raise failure from None
+        raise
+    if writer.failure:
+        raise writer.failure
+    writer.flush()
+    return SealedFile(
+        file_key=file_key,
+        key_commitment=key_commitment(file_key),
+        size=reader.size,
+        sha256=reader.hash.hexdigest(),
+        sealed_size=writer.size,
+        sealed_sha256=writer.hash.hexdigest(),
+    )
