@@ -7,7 +7,7 @@ them. One block that is known to be right vouches for all before it.
 from dataclasses import dataclass
 from typing import Protocol
 
-from imprimatur.chain.events.page import head_of
+from imprimatur.chain.events.page import newest_head_of
 from imprimatur.chain.events.row import Block
 from imprimatur.chain.rpc import Rpc
 
@@ -39,4 +39,4 @@ class TrustedNode:
 
     def block(self) -> Block | None:
         answer = self.rpc.call("eth_getBlockByNumber", [self.tag, False])
-        return None if answer is None else head_of(int(answer["number"], 16), answer).block
+        return None if answer is None else newest_head_of(answer).block

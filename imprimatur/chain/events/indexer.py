@@ -10,15 +10,13 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 
 from imprimatur.chain import node
 from imprimatur.chain.events import standard
 from imprimatur.chain.events import verified as verified_mode
-from imprimatur.chain.events.ahead import ReadAhead
 from imprimatur.chain.events.anchor import Anchor
 from imprimatur.chain.events.errors import NodeInconsistent, NodeLies, ReorgTooDeep
-from imprimatur.chain.events.page import Head, Page, RangeRefused, head_of
+from imprimatur.chain.events.page import Head, Page, RangeRefused, head_of, newest_head_of
 from imprimatur.chain.events.row import Block
 from imprimatur.chain.events.source import Source, Sources
 from imprimatur.chain.events.store import EventStore
@@ -65,8 +63,6 @@ class Indexer:
         anchor: a trusted block or second node; only with `verified`, since else hashes aren't computed.
         depth: blocks that the store remembers.
         largest_window: blocks read at once at most.
-        read_ahead: while far behind, fetch the next blocks in a thread while these are decoded and written;
-            `rpc` must allow for that, as `HttpRpc` does.
     """
 
     def __init__(
@@ -79,7 +75,6 @@ class Indexer:
         anchor: Anchor | None = None,
         depth: int = DEPTH,
         largest_window: int = LARGEST,
-        read_ahead: bool = False,
     ) -> None:
         if anchor is not None and not verified:
             raise ValueError("Only hashes that were computed can be anchored: use verified=True.")
@@ -91,9 +86,6 @@ class Indexer:
         self._anchored: int | None = None
         self._depth = depth
         self._window = Window(largest_window)
-        self._read_ahead = read_ahead
-        fetch = verified_mode.fetch if verified else standard.fetch
-        self._ahead = ReadAhead(partial(fetch, rpc, self._sources))
         self._head: int | None = None
         self._claimed = False
 
@@ -200,13 +192,11 @@ class Indexer:
     # --- reading -----------------------------------------------------------------------------------------
 
     def _read(self, first: int, head: int) -> Page:
+        read = verified_mode.read if self._verified else standard.read
         while True:
             last = min(head, first + self._window.size - 1)
             try:
-                fetched = self._ahead.fetch(first, last)
-                if self._read_ahead and last < head:
-                    self._ahead.start(last + 1, min(head, last + self._window.size))
-                return fetched()
+                return read(self._rpc, self._sources, first, last)
             except RangeRefused as error:
                 if not self._window.halve():
                     raise error.refused from error
@@ -226,9 +216,7 @@ class Indexer:
         for answer in answers:
             if isinstance(answer, NodeRefused):
                 raise answer
-        if answers[0] is None:
-            raise NodeInconsistent(0, "it has no newest block")
-        head = _head(answers[0])
+        head = newest_head_of(answers[0])
         if top is None:
             return head.number
         known = [top]
@@ -304,11 +292,3 @@ class Indexer:
 def follows(top: Block, head: Head) -> bool:
     """Whether a block is the next after our newest."""
     return head.parent == top.hash
-
-
-def _head(answer: object) -> Head:
-    try:
-        number = int(answer["number"], 16)  # type: ignore[index]
-    except (KeyError, TypeError, ValueError) as error:
-        raise NodeInconsistent(0, f"the newest block has no number ({error})") from error
-    return head_of(number, answer)

@@ -8,7 +8,7 @@ couldn't have written is refused.
 import json
 import re
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -36,13 +36,19 @@ def checksummed(digits: str) -> str:
     return str(to_checksum_address("0x" + digits))
 
 
+@lru_cache(maxsize=1 << 16)
+def _number(digits: str) -> int:
+    # Copies, flags and dates repeat, and looking up is faster than reading again.
+    return int(digits, 16)
+
+
 def _places(kind: str, start: int) -> tuple[slice, str, Callable[[str], Any] | None]:
     """Which digits of a word hold the value of a static type, how JSON shows it, and what to make of them."""
     end = start + WORD
     if match := re.fullmatch(r"uint(\d+)", kind):
         bits = int(match[1])
         if bits <= LARGEST_NUMBER:
-            return slice(end - bits // 4, end), "%d", partial(int, base=16)
+            return slice(end - bits // 4, end), "%d", _number
         return slice(start, end), '"0x%s"', None
     if match := re.fullmatch(r"bytes(\d+)", kind):
         return slice(start, start + 2 * int(match[1])), '"0x%s"', None

@@ -1,6 +1,6 @@
 """What was read of some successive blocks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from imprimatur.chain.events.errors import NodeInconsistent
@@ -40,10 +40,6 @@ class Page(NamedTuple):
 
     heads: list[Head]
     rows: list[Row]
-
-
-Fetched = Callable[[], Page]
-"""What was fetched from a node and still has to be checked and decoded, which asks nobody any more."""
 
 
 def header_calls(first: int, last: int) -> list[tuple[str, list[Any]]]:
@@ -88,6 +84,19 @@ def head_of(number: int, answer: Any) -> Head:
     if len(head.hash) != HASH_LENGTH or len(head.parent) != HASH_LENGTH:
         raise NodeInconsistent(number, "a hash doesn't have 32 bytes")
     return head
+
+
+def newest_head_of(answer: Any) -> Head:
+    """A node's answer about the block with a tag such as `latest`.
+
+    Raises:
+        NodeInconsistent: it isn't a block.
+    """
+    try:
+        number = int(answer["number"], 16)
+    except (KeyError, TypeError, ValueError) as error:
+        raise NodeInconsistent(0, f"the newest block has no number ({error})") from error
+    return head_of(number, answer)
 
 
 def check_chained(parent: Head, head: Head) -> None:

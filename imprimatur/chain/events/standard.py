@@ -6,7 +6,6 @@ without a log are asked for again by their hash, which a node without the block 
 """
 
 from collections.abc import Sequence
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +13,6 @@ from imprimatur.chain.events.errors import NodeInconsistent
 from imprimatur.chain.events.layout import Layout, LogMalformed
 from imprimatur.chain.events.page import (
     METHOD_NOT_FOUND,
-    Fetched,
     Head,
     Page,
     RangeRefused,
@@ -30,14 +28,14 @@ from imprimatur.chain.rpc import NodeRefused, Rpc
 Log = dict[str, Any]
 
 
-def fetch(rpc: Rpc, sources: Sources, first: int, last: int) -> Fetched:
-    """Fetch blocks `first` to `last`, or the part of them that the node has.
+def read(rpc: Rpc, sources: Sources, first: int, last: int) -> Page:
+    """Blocks `first` to `last`, or the part of them that the node has.
 
     Raises:
         RangeRefused: the range is too large for the node.
         NodeUnreachable: no usable answer.
         NodeRefused: the node can't tell logs at all.
-        NodeInconsistent: parts of the answer contradict each other; also when decoding.
+        NodeInconsistent: parts of the answer contradict each other.
     """
     asked = {"address": sources.addresses, "topics": [list(sources.topics)]}
     range_of_logs = asked | {"fromBlock": hex(first), "toBlock": hex(last)}
@@ -56,7 +54,7 @@ def fetch(rpc: Rpc, sources: Sources, first: int, last: int) -> Fetched:
         if found:
             # By place, so that they stand where a complete answer would have had them.
             logs = sorted(logs + found, key=_place)
-    return partial(_page, sources, heads, last, logs)
+    return _page(sources, heads, last, logs)
 
 
 def _page(sources: Sources, heads: list[Head], last: int, logs: Sequence[Log]) -> Page:

@@ -8,7 +8,6 @@ receipts don't contain it.
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from imprimatur.chain import trie
@@ -17,7 +16,6 @@ from imprimatur.chain.events.layout import TOPIC_LENGTH, LogMalformed
 from imprimatur.chain.events.page import (
     HASH_LENGTH,
     METHOD_NOT_FOUND,
-    Fetched,
     Head,
     Page,
     check_chained,
@@ -37,16 +35,16 @@ ADDRESS_LENGTH = 42
 Answer = dict[str, Any]
 
 
-def fetch(rpc: Rpc, sources: Sources, first: int, last: int) -> Fetched:
-    """Fetch blocks `first` to `last`, or the part of them that the node has.
+def read(rpc: Rpc, sources: Sources, first: int, last: int) -> Page:
+    """Blocks `first` to `last`, or the part of them that the node has.
 
     Raises:
         RangeRefused: the range is too large for the node.
         NodeUnreachable: no usable answer.
         NodeRefused: the node can't tell receipts at all.
         NodeInconsistent: the answer is incomplete.
-        NodeLies: when decoding: the answer contradicts a header's hash.
-        LogMalformed: when decoding: the contract isn't what it is said to be.
+        NodeLies: the answer contradicts a header's hash.
+        LogMalformed: the contract isn't what it is said to be.
     """
     blocks = present(rpc.batch(header_calls(first, last)))
     heads = [head_of(number, block) for number, block in enumerate(blocks, first)]
@@ -57,7 +55,7 @@ def fetch(rpc: Rpc, sources: Sources, first: int, last: int) -> Fetched:
     receipts = {
         head.number: found for (head, _), found in zip(suspects, _receipts(rpc, suspects), strict=True)
     }
-    return partial(_page, sources, heads, blocks, receipts)
+    return _page(sources, heads, blocks, receipts)
 
 
 def _page(

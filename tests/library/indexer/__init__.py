@@ -1,0 +1,1 @@
+"""A world for the indexer: real blocks, recorded once, told again by nodes that misbehave."""
