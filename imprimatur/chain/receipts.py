@@ -17,6 +17,8 @@ DEPOSIT = 0x7E
 """Transactions that an OP stack chain takes from its parent; their receipts may have two fields more."""
 
 _ADDRESS_PREFIX = b"\x94"
+_TOPIC_LENGTH = 66
+"""Characters of a topic in JSON."""
 _BLOOM_SIZE = 256
 _LAST_TYPE = 0x7F
 
@@ -81,11 +83,14 @@ def _encoded(hexadecimal: str) -> bytes:
 
 
 def _encode_log(log: dict[str, Any]) -> bytes:
-    # Joined as text first: decoding hexadecimal once is cheaper than for each part.
+    # Joined as text first: decoding hexadecimal once is cheaper than for each part. It also skips spaces, and
+    # knows no borders: sizes are checked, so that no other JSON has the same bytes.
     topics = bytes.fromhex("".join(["a0" + topic[2:] for topic in log["topics"]]))
-    return rlp_codec.wrap(
-        _ADDRESS_PREFIX + bytes.fromhex(log["address"][2:]) + rlp_codec.wrap(topics) + _encoded(log["data"])
-    )
+    address = bytes.fromhex(log["address"][2:])
+    sizes = {len(topic) for topic in log["topics"]} | {_TOPIC_LENGTH}
+    if len(sizes) > 1 or len(topics) != 33 * len(log["topics"]) or len(address) != 20:
+        raise ValueError("a log's address or topic has another size")
+    return rlp_codec.wrap(_ADDRESS_PREFIX + address + rlp_codec.wrap(topics) + _encoded(log["data"]))
 
 
 def decode_receipt(data: bytes) -> Receipt:

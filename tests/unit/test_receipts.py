@@ -155,3 +155,24 @@ def test_no_receipt(fields):
 def test_other_bytes(data):
     with pytest.raises(ReceiptInvalid):
         decode_receipt(data)
+
+
+TOPIC, OTHER = "11" * 31 + "a0", "22" * 32
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"topics": ["0x" + TOPIC + "a0" + OTHER]},
+        {"topics": ["0x" + TOPIC[:-2], "0x" + OTHER + "a0"]},
+        {"topics": ["0x" + TOPIC, "0x" + OTHER[:-2] + "  "]},
+        {"address": "0x" + "33" * 19},
+    ],
+)
+def test_no_other_json_has_the_same_bytes(changes):
+    """A node could otherwise show other topics than those that the receipts root covers."""
+    log = {"address": "0x" + "33" * 20, "topics": ["0x" + TOPIC, "0x" + OTHER], "data": "0x"}
+    receipt = json_of(EMPTY)
+    assert encode_receipt(receipt | {"logs": [log]})
+    with pytest.raises(ReceiptInvalid, match="another size"):
+        encode_receipt(receipt | {"logs": [log | changes]})
