@@ -75,7 +75,9 @@ class Readers:
             # A power cut may cost the last windows, which are read again; it can't damage the database.
             connection.execute("PRAGMA synchronous=NORMAL")
             source = Source("PrintLicense", self._chain.licenses.address, self._first)
-            indexer = Indexer(self._chain.rpc, [source], SqliteEventStore(connection), verified=verified)
+            indexer = Indexer(
+                self._chain.rpc, [source], SqliteEventStore(connection), verified=verified, ahead=True
+            )
             rows = indexer.catch_up().rows
             connection.close()
             return rows

@@ -230,7 +230,8 @@ class Answers:
 
 
 def page(node):
-    return standard.read(node, Sources([Source("DeviceRegistry", ADDRESS, 8)]), 7, 8)
+    sources = Sources([Source("DeviceRegistry", ADDRESS, 8)])
+    return standard.digest(sources, standard.fetch(node, sources, 7, 8))
 
 
 def test_rows_in_the_range_and_of_the_contracts_time():

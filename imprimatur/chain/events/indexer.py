@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from imprimatur.chain import node
 from imprimatur.chain.events import standard
 from imprimatur.chain.events import verified as verified_mode
+from imprimatur.chain.events.ahead import Ahead
 from imprimatur.chain.events.anchor import Anchor
 from imprimatur.chain.events.errors import NodeInconsistent, NodeLies, ReorgTooDeep
 from imprimatur.chain.events.page import Head, Page, RangeRefused, head_of, newest_head_of
@@ -32,6 +33,8 @@ PATIENCE = 5
 """Attempts in a row with contradictory or no answers before an error leaves `catch_up`."""
 LONGEST_PAUSE = 60.0
 """Seconds between attempts of `follow` when a node doesn't answer."""
+
+Fetched = standard.Fetched | verified_mode.Fetched
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +64,8 @@ class Indexer:
         sources: our contracts; the index starts at the first block of any.
         verified: rebuild header hashes and receipts' roots instead of believing `eth_getLogs`.
         anchor: a trusted block or second node; only with `verified`, since else hashes aren't computed.
+        ahead: ask for the next blocks, in a thread, while the last ones are decoded and written; `rpc` must
+            be safe to use from two threads, as `HttpRpc` is.
         depth: blocks that the store remembers.
         largest_window: blocks read at once at most.
     """
@@ -73,6 +78,7 @@ class Indexer:
         *,
         verified: bool = False,
         anchor: Anchor | None = None,
+        ahead: bool = False,
         depth: int = DEPTH,
         largest_window: int = LARGEST,
     ) -> None:
@@ -88,6 +94,7 @@ class Indexer:
         self._window = Window(largest_window)
         self._head: int | None = None
         self._claimed = False
+        self._ahead = Ahead(self._fetch) if ahead else None
 
     def step(self) -> Progress:
         """Read some blocks, or roll back replaced ones, in one commit; or find that there is nothing to do.
@@ -192,11 +199,26 @@ class Indexer:
     # --- reading -----------------------------------------------------------------------------------------
 
     def _read(self, first: int, head: int) -> Page:
-        read = verified_mode.read if self._verified else standard.read
+        last, fetched = self._fetched(first, head)
+        if self._ahead is not None and last < head:
+            self._ahead.start(last + 1, min(head, last + self._window.size))
+        if isinstance(fetched, verified_mode.Fetched):
+            return verified_mode.digest(self._sources, fetched)
+        return standard.digest(self._sources, fetched)
+
+    def _fetch(self, first: int, last: int) -> Fetched:
+        fetch = verified_mode.fetch if self._verified else standard.fetch
+        return fetch(self._rpc, self._sources, first, last)
+
+    def _fetched(self, first: int, head: int) -> tuple[int, Fetched]:
+        """The last block that was asked for, and the answer."""
         while True:
             last = min(head, first + self._window.size - 1)
             try:
-                return read(self._rpc, self._sources, first, last)
+                if self._ahead is None or self._ahead.range is None or self._ahead.range[0] != first:
+                    return last, self._fetch(first, last)
+                last = self._ahead.range[1]
+                return last, self._ahead.take()
             except RangeRefused as error:
                 if not self._window.halve():
                     raise error.refused from error
@@ -235,6 +257,8 @@ class Indexer:
     def _roll_back(self, top: Block) -> None:
         """Forget the blocks above the newest one that the node has too."""
         self._head = None
+        if self._ahead is not None:
+            self._ahead.drop()
         remembered = self._store.blocks()
         replaced: Block | None = None
         for start in range(0, len(remembered), COMPARED):

@@ -7,7 +7,7 @@ without a log are asked for again by their hash, which a node without the block 
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from imprimatur.chain.events.errors import NodeInconsistent
 from imprimatur.chain.events.layout import Layout, LogMalformed
@@ -28,8 +28,16 @@ from imprimatur.chain.rpc import NodeRefused, Rpc
 Log = dict[str, Any]
 
 
-def read(rpc: Rpc, sources: Sources, first: int, last: int) -> Page:
-    """Blocks `first` to `last`, or the part of them that the node has.
+class Fetched(NamedTuple):
+    """Successive blocks, and the logs that a node told for their range."""
+
+    heads: list[Head]
+    last: int
+    logs: list[Log]
+
+
+def fetch(rpc: Rpc, sources: Sources, first: int, last: int) -> Fetched:
+    """Ask for the blocks `first` to `last`, or the part of them that the node has.
 
     Raises:
         RangeRefused: the range is too large for the node.
@@ -54,11 +62,12 @@ def read(rpc: Rpc, sources: Sources, first: int, last: int) -> Page:
         if found:
             # By place, so that they stand where a complete answer would have had them.
             logs = sorted(logs + found, key=_place)
-    return _page(sources, heads, last, logs)
+    return Fetched(heads, last, logs)
 
 
-def _page(sources: Sources, heads: list[Head], last: int, logs: Sequence[Log]) -> Page:
-    return Page(heads, _rows(sources, heads, last, logs))
+def digest(sources: Sources, fetched: Fetched) -> Page:
+    """The rows in what was fetched; raises NodeInconsistent as `fetch`."""
+    return Page(fetched.heads, _rows(sources, *fetched))
 
 
 def _list_of_logs(block: int, answer: Any) -> list[Log]:

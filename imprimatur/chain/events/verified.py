@@ -8,7 +8,7 @@ receipts don't contain it.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from imprimatur.chain import trie
 from imprimatur.chain.events.errors import NodeInconsistent, NodeLies
@@ -35,16 +35,22 @@ ADDRESS_LENGTH = 42
 Answer = dict[str, Any]
 
 
-def read(rpc: Rpc, sources: Sources, first: int, last: int) -> Page:
-    """Blocks `first` to `last`, or the part of them that the node has.
+class Fetched(NamedTuple):
+    """Successive blocks as a node told them, and the receipts of those that may hold our events."""
+
+    heads: list[Head]
+    blocks: Sequence[Answer]
+    receipts: dict[int, list[Answer]]
+
+
+def fetch(rpc: Rpc, sources: Sources, first: int, last: int) -> Fetched:
+    """Ask for the blocks `first` to `last`, or the part of them that the node has. Nothing is verified yet.
 
     Raises:
         RangeRefused: the range is too large for the node.
         NodeUnreachable: no usable answer.
         NodeRefused: the node can't tell receipts at all.
         NodeInconsistent: the answer is incomplete.
-        NodeLies: the answer contradicts a header's hash.
-        LogMalformed: the contract isn't what it is said to be.
     """
     blocks = present(rpc.batch(header_calls(first, last)))
     heads = [head_of(number, block) for number, block in enumerate(blocks, first)]
@@ -55,12 +61,18 @@ def read(rpc: Rpc, sources: Sources, first: int, last: int) -> Page:
     receipts = {
         head.number: found for (head, _), found in zip(suspects, _receipts(rpc, suspects), strict=True)
     }
-    return _page(sources, heads, blocks, receipts)
+    return Fetched(heads, blocks, receipts)
 
 
-def _page(
-    sources: Sources, heads: list[Head], blocks: Sequence[Answer], receipts: dict[int, list[Answer]]
-) -> Page:
+def digest(sources: Sources, fetched: Fetched) -> Page:
+    """The rows in what was fetched, verified.
+
+    Raises:
+        NodeInconsistent: the answer is incomplete.
+        NodeLies: the answer contradicts a header's hash.
+        LogMalformed: the contract isn't what it is said to be.
+    """
+    heads, blocks, receipts = fetched
     rows: list[Row] = []
     previous: Head | None = None
     for head, block in zip(heads, blocks, strict=True):
