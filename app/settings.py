@@ -1,10 +1,11 @@
 """What the portal must be told, read from `IMPRIMATUR_*` environment variables and validated once."""
 
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +16,9 @@ PROJECT = Path(__file__).resolve().parents[1]
 DEFAULT_FOLDER = PROJECT / ".imprimatur" / "portal"
 DEFAULT_DEPLOYMENTS = PROJECT / "deployments"
 MIN_SECRET_BYTES = 32
+GWEI_DIGITS = 9
+ETHER_DIGITS = 18
+"""Digits behind the point, down to one wei."""
 
 
 class SettingInvalid(ImprimaturError):
@@ -54,12 +58,19 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """What only the worker needs: where the operator's key lies and what opens it."""
+    """What only the worker needs: where the operator's key lies and what opens it, and what it may spend.
+
+    Attributes:
+        finality: when an order counts as carried out; None: as the chain is usually run.
+        max_fee: the highest fee to sign, in wei per gas; None: as usual.
+        low_balance: wei below which the worker raises an alarm; None: as usual.
+    """
 
     keystore: Path
-    password: str
+    password: str = field(repr=False)
     finality: Finality | None
-    """When an order counts as carried out; None: as the chain is usually run."""
+    max_fee: int | None
+    low_balance: int | None
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:
@@ -88,7 +99,7 @@ def load_worker(environment: Mapping[str, str] | None = None) -> WorkerSettings:
     """The worker's own settings; reads the password, not the key.
 
     Raises:
-        SettingInvalid: missing, or the password file can't be read.
+        SettingInvalid: missing or not understood, or the password file can't be read.
     """
     env = os.environ if environment is None else environment
     needed = {
@@ -105,7 +116,13 @@ def load_worker(environment: Mapping[str, str] | None = None) -> WorkerSettings:
         raise SettingInvalid(
             "IMPRIMATUR_OPERATOR_PASSWORD_FILE", f"can't be read: {error.strerror}"
         ) from error
-    return WorkerSettings(Path(env["IMPRIMATUR_OPERATOR_KEYSTORE"]), password, _finality(env))
+    return WorkerSettings(
+        keystore=Path(env["IMPRIMATUR_OPERATOR_KEYSTORE"]),
+        password=password,
+        finality=_finality(env),
+        max_fee=_max_fee(env),
+        low_balance=_wei(env, "IMPRIMATUR_LOW_BALANCE", "ether", ETHER_DIGITS),
+    )
 
 
 def _finality(env: Mapping[str, str]) -> Finality | None:
@@ -114,6 +131,25 @@ def _finality(env: Mapping[str, str]) -> Finality | None:
         return parse_finality(text) if text else None
     except UnknownFinality as error:
         raise SettingInvalid("IMPRIMATUR_FINALITY", str(error)) from error
+
+
+def _max_fee(env: Mapping[str, str]) -> int | None:
+    name = "IMPRIMATUR_MAX_FEE_GWEI"
+    wei = _wei(env, name, "gwei", GWEI_DIGITS)
+    if wei == 0:
+        raise SettingInvalid(name, "must be more than 0; no transaction is free")
+    return wei
+
+
+def _wei(env: Mapping[str, str], name: str, unit: str, digits: int) -> int | None:
+    """A decimal number of a unit, exactly, in wei; None when it isn't set."""
+    text = env.get(name)
+    if not text:
+        return None
+    if not re.fullmatch(rf"[0-9]{{1,12}}(\.[0-9]{{1,{digits}}})?", text):
+        raise SettingInvalid(name, f"{text!r} isn't a number of {unit} such as 2 or 0.5")
+    whole, _, fraction = text.partition(".")
+    return int(whole + fraction.ljust(digits, "0"))
 
 
 def _http_url(env: Mapping[str, str], name: str, default: str) -> str:

@@ -15,6 +15,7 @@ from app.services.contracts import Contracts
 from app.services.outbox import order_outbox
 from imprimatur.address_book import NotDeployed
 from imprimatur.chain.outbox import Alarm, Finality, Outbox
+from imprimatur.chain.outbox.view import WrongChain
 from imprimatur.chain.rpc import NodeRefused, NodeUnreachable
 from imprimatur.chain.signers import Signer
 
@@ -91,6 +92,9 @@ class Worker:
         except NotDeployed as error:
             problem = "not_deployed"
             log.warning(problem, error=str(error))
+        except WrongChain as error:
+            problem = "wrong_chain"
+            log.error(problem, error=str(error))
         except NodeRefused as error:
             problem = "node_refused"
             log.warning(problem, code=error.code, error=error.message[:200])

@@ -1,39 +1,32 @@
 """The outbox learns fees, finality and cancelling."""
 
+import time
+
+import rlp
 import sqlalchemy as sa
 from alembic import op
+from eth_utils.address import to_checksum_address
 
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-_LAST = "(SELECT {column} FROM attempt WHERE attempt.intent_id = intent.id ORDER BY attempt.id DESC LIMIT 1)"
-
 
 def upgrade() -> None:
-    with op.batch_alter_table("intent") as table:
-        table.add_column(sa.Column("chain_id", sa.BigInteger(), nullable=True))
-        table.add_column(sa.Column("sender", sa.String(length=42), nullable=True))
-        table.add_column(sa.Column("nonce", sa.BigInteger(), nullable=True))
-        table.add_column(sa.Column("to", sa.String(length=42), nullable=True))
-        table.add_column(sa.Column("data", sa.Text(), nullable=True))
-        table.add_column(sa.Column("value", sa.String(length=78), nullable=True))
-        table.add_column(sa.Column("gas", sa.BigInteger(), nullable=True))
-        table.add_column(sa.Column("cancelling", sa.Boolean(), nullable=False, server_default=sa.false()))
-        table.add_column(sa.Column("tries", sa.Integer(), nullable=False, server_default="0"))
-        table.add_column(sa.Column("block_hash", sa.String(length=66), nullable=True))
-    # What is or was under way goes on from its newest bytes. Orders that wait again are signed anew.
-    op.execute(
-        f"UPDATE intent SET sender = {_LAST.format(column='sender')}, nonce = {_LAST.format(column='nonce')}"  # noqa: S608
-        " WHERE state <> 'queued'"
-    )
-    with op.batch_alter_table("intent") as table:
-        table.create_unique_constraint("uq_intent_sender_nonce", ["sender", "nonce"])
-        table.alter_column("cancelling", server_default=None, existing_type=sa.Boolean())
-        table.alter_column("tries", server_default=None, existing_type=sa.Integer())
+    # Not as a batch, which makes SQLite's table anew: licenses refer to it.
+    op.add_column("intent", sa.Column("chain_id", sa.BigInteger(), nullable=True))
+    op.add_column("intent", sa.Column("sender", sa.String(length=42), nullable=True))
+    op.add_column("intent", sa.Column("nonce", sa.BigInteger(), nullable=True))
+    op.add_column("intent", sa.Column("to", sa.String(length=42), nullable=True))
+    op.add_column("intent", sa.Column("data", sa.Text(), nullable=True))
+    op.add_column("intent", sa.Column("value", sa.String(length=78), nullable=True))
+    op.add_column("intent", sa.Column("gas", sa.BigInteger(), nullable=True))
+    op.add_column("intent", sa.Column("cancelling", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.add_column("intent", sa.Column("tries", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("intent", sa.Column("block_hash", sa.String(length=66), nullable=True))
     with op.batch_alter_table("attempt") as table:
-        table.add_column(sa.Column("chain_id", sa.BigInteger(), nullable=True))
+        table.add_column(sa.Column("chain_id", sa.BigInteger(), nullable=False, server_default="0"))
         table.add_column(sa.Column("max_fee", sa.BigInteger(), nullable=False, server_default="0"))
         table.add_column(sa.Column("tip", sa.BigInteger(), nullable=False, server_default="0"))
         table.add_column(sa.Column("cancels", sa.Boolean(), nullable=False, server_default=sa.false()))
@@ -43,13 +36,49 @@ def upgrade() -> None:
         table.drop_column("open")
         table.drop_column("created_at")
         table.drop_constraint("uq_attempt_sender_nonce", type_="unique")
-        table.create_index("ix_attempt_sender_nonce", ["sender", "nonce"])
+        table.create_index("ix_attempt_chain_id_sender_nonce", ["chain_id", "sender", "nonce"])
         table.create_index("ix_attempt_intent_id", ["intent_id"])
+    _read_signed_bytes(op.get_bind())
+    op.create_index("ix_intent_chain_id_sender_nonce", "intent", ["chain_id", "sender", "nonce"], unique=True)
     with op.batch_alter_table("attempt") as table:
-        for name in ("max_fee", "tip", "head"):
+        for name in ("chain_id", "max_fee", "tip", "head"):
             table.alter_column(name, server_default=None, existing_type=sa.BigInteger())
         table.alter_column("cancels", server_default=None, existing_type=sa.Boolean())
         table.alter_column("signed_at", server_default=None, existing_type=sa.Double())
+
+
+def _read_signed_bytes(database: sa.Connection) -> None:
+    """What the new columns want to know stands in the signed transactions (EIP-1559).
+
+    Orders under way go on from their newest bytes; those that wait again are signed anew.
+    """
+    states = {row[0]: row[1] for row in database.execute(sa.text("SELECT id, state FROM intent"))}
+    attempts = database.execute(sa.text("SELECT id, intent_id, sender, nonce, raw FROM attempt ORDER BY id"))
+    for id, intent, sender, nonce, raw in attempts.all():
+        chain_id, _, tip, max_fee, gas, to, value, data, *_ = rlp.decode(bytes(raw)[1:])
+        chain = {"chain_id": _number(chain_id)}
+        fees = {"id": id, "max_fee": _number(max_fee), "tip": _number(tip), "now": time.time(), **chain}
+        database.execute(
+            sa.text(
+                "UPDATE attempt SET chain_id = :chain_id, max_fee = :max_fee, tip = :tip, signed_at = :now"
+                " WHERE id = :id"
+            ),
+            fees,
+        )
+        if states[intent] == "queued":
+            continue
+        call = {"to": to_checksum_address(to), "data": "0x" + data.hex(), "value": str(_number(value))}
+        database.execute(
+            sa.text(
+                'UPDATE intent SET chain_id = :chain_id, sender = :sender, nonce = :nonce, "to" = :to,'
+                " data = :data, value = :value, gas = :gas WHERE id = :id"
+            ),
+            {"id": intent, "sender": sender, "nonce": nonce, "gas": _number(gas), **chain, **call},
+        )
+
+
+def _number(raw: bytes) -> int:
+    return int.from_bytes(raw, "big")
 
 
 def downgrade() -> None:
@@ -64,7 +93,7 @@ def downgrade() -> None:
             sa.Column("created_at", sa.DateTime(), nullable=False, server_default="1970-01-01 00:00:00")
         )
         table.drop_index("ix_attempt_intent_id")
-        table.drop_index("ix_attempt_sender_nonce")
+        table.drop_index("ix_attempt_chain_id_sender_nonce")
         for name in ("chain_id", "max_fee", "tip", "cancels", "signed_at", "head"):
             table.drop_column(name)
     op.execute(
@@ -78,18 +107,7 @@ def downgrade() -> None:
         table.create_index("ix_attempt_open", ["open"])
     op.execute("UPDATE intent SET state = 'sent' WHERE state = 'mined'")
     op.execute("UPDATE intent SET state = 'failed' WHERE state = 'cancelled'")
-    with op.batch_alter_table("intent") as table:
-        table.drop_constraint("uq_intent_sender_nonce", type_="unique")
-        for name in (
-            "chain_id",
-            "sender",
-            "nonce",
-            "to",
-            "data",
-            "value",
-            "gas",
-            "cancelling",
-            "tries",
-            "block_hash",
-        ):
-            table.drop_column(name)
+    op.drop_index("ix_intent_chain_id_sender_nonce", "intent")
+    for name in ("chain_id", "sender", "nonce", "to", "data", "value", "gas", "cancelling", "tries"):
+        op.drop_column("intent", name)
+    op.drop_column("intent", "block_hash")

@@ -16,7 +16,7 @@ class Intent(Base):
     """
 
     __tablename__ = "intent"
-    __table_args__ = (sa.Index(None, "state"), sa.UniqueConstraint("sender", "nonce"))
+    __table_args__ = (sa.Index(None, "state"), sa.Index(None, "chain_id", "sender", "nonce", unique=True))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(sa.String(80), unique=True)
@@ -38,8 +38,8 @@ class Intent(Base):
     value: Mapped[str | None] = mapped_column(sa.String(78))
     """Wei, in decimal: more than a database's integers hold."""
     gas: Mapped[int | None] = mapped_column(sa.BigInteger)
-    cancelling: Mapped[bool] = mapped_column(default=False)
-    tries: Mapped[int] = mapped_column(default=0)
+    cancelling: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
+    tries: Mapped[int] = mapped_column(default=0, server_default="0")
     reason: Mapped[str | None] = mapped_column(sa.String(40))
     """Why it waits or failed: a code that the pages turn into a sentence."""
     facts: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON)
@@ -57,11 +57,11 @@ class Attempt(Base):
     """A signed transaction. It stands here before anybody else sees it, so a crash can't double it."""
 
     __tablename__ = "attempt"
-    __table_args__ = (sa.Index(None, "sender", "nonce"), sa.Index(None, "intent_id"))
+    __table_args__ = (sa.Index(None, "chain_id", "sender", "nonce"), sa.Index(None, "intent_id"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     intent_id: Mapped[int] = mapped_column(sa.ForeignKey("intent.id"))
-    chain_id: Mapped[int | None] = mapped_column(sa.BigInteger)
+    chain_id: Mapped[int] = mapped_column(sa.BigInteger)
     sender: Mapped[Address]
     nonce: Mapped[int] = mapped_column(sa.BigInteger)
     raw: Mapped[bytes] = mapped_column(sa.LargeBinary)

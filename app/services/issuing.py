@@ -136,7 +136,7 @@ def order_again(session: Session, contracts: Contracts, owner: User, license: Li
     session.execute(
         sa.update(Intent)
         .where(Intent.id == license.intent_id, Intent.state == IntentState.FAILED)
-        .values(state=IntentState.QUEUED, reason=None, facts=None)
+        .values(state=IntentState.QUEUED, sender=None, nonce=None, tries=0, reason=None, facts=None)
     )
     session.commit()
 

@@ -1,6 +1,7 @@
 """Carrying queued orders to the chain through the library's outbox, each exactly once."""
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,7 +13,7 @@ from app.services.issuing import order_for_contract
 from imprimatur.chain.interface import ContractReverted, DecodedEvent
 from imprimatur.chain.node import chain_id
 from imprimatur.chain.outbox import Call, Finality, Intent, Outbox, PlainCalls, Rules, Verdict
-from imprimatur.chain.outbox.outbox import Checkpoint, no_checkpoint
+from imprimatur.chain.outbox.ledger import Checkpoint, no_checkpoint
 from imprimatur.chain.print_license import PrintLicense
 from imprimatur.chain.rpc import NodeRefused
 from imprimatur.chain.signers import Signer
@@ -61,8 +62,11 @@ class Orders(PlainCalls):
         return Call(self._licenses.address, self._licenses.issue_call(order, as_operator=True))
 
     def judge(self, intent: Intent, receipt: dict[str, Any]) -> Verdict:
-        del receipt  # The license decides, also when these bytes reverted because others were first.
-        if event := self._issued(self._license(intent)):
+        # The license decides, also when these bytes reverted because others were first.
+        license = self._license(intent)
+        if event := self._as_ordered(license, self._licenses.events_in(receipt, "LicenseIssued")):
+            return Verdict(IntentState.DONE, event=event)
+        if event := self._issued(license):
             return Verdict(IntentState.DONE, event=event)
         # The next simulation will tell the reason, or succeed: a reverted order changed nothing.
         again = intent.tries + 1 < MAX_TRIES
@@ -82,7 +86,11 @@ class Orders(PlainCalls):
 
     def _issued(self, license: License) -> DecodedEvent | None:
         """The event of a license that stands there exactly as ordered."""
-        event = next(self._licenses.events("LicenseIssued", id=parse_id(license.id)), None)
+        return self._as_ordered(license, self._licenses.events("LicenseIssued", id=parse_id(license.id)))
+
+    def _as_ordered(self, license: License, events: Iterable[DecodedEvent]) -> DecodedEvent | None:
+        id = parse_id(license.id)
+        event = next((event for event in events if event.values["id"] == id), None)
         if event is None:
             return None
         issued = event.values

@@ -54,36 +54,41 @@ class SqlStore:
     def in_flight(self, sender: Sender) -> list[records.Intent]:
         return self._select(sender, Intent.state.in_(IN_FLIGHT), order=Intent.nonce)
 
-    def settled_from(self, sender: Sender, nonce: int) -> list[records.Intent]:
+    def settled_from(self, sender: Sender, nonce: int, most: int) -> list[records.Intent]:
         condition = sa.and_(Intent.state.in_(SETTLED), Intent.nonce >= nonce)
-        return self._select(sender, condition, order=Intent.nonce)
+        return self._select(sender, condition, order=Intent.nonce, most=most)
 
     def next_nonce(self, sender: Sender, at_least: int) -> int:
         self._lock(sender)
         highest = self._session.scalar(
             sa.select(sa.func.max(Attempt.nonce)).where(
-                Attempt.sender == sender.address, _on_chain(Attempt, sender)
+                Attempt.sender == sender.address, Attempt.chain_id == sender.chain_id
             )
         )
         return at_least if highest is None else max(at_least, highest + 1)
 
-    def update(self, sender: Sender, intent: records.Intent, was: IntentState) -> bool:
-        whose = (None, None) if intent.nonce is None else (sender.chain_id, sender.address)
+    def update(self, sender: Sender, after: records.Intent, before: records.Intent) -> bool:
+        chain_id, address = (None, None) if after.nonce is None else (sender.chain_id, sender.address)
         done = self._session.execute(
             sa.update(Intent)
-            .where(Intent.id == intent.id, Intent.state == was)
+            .where(
+                Intent.id == after.id,
+                Intent.state == before.state,
+                Intent.nonce.is_not_distinct_from(before.nonce),
+                Intent.transaction_hash.is_not_distinct_from(before.transaction_hash),
+            )
             .values(
-                state=intent.state,
-                chain_id=whose[0],
-                sender=whose[1],
-                nonce=intent.nonce,
-                tries=intent.tries,
-                transaction_hash=intent.transaction_hash,
-                block_number=intent.block_number,
-                block_hash=intent.block_hash,
-                reason=intent.reason,
-                facts=intent.facts,
-                **_call_columns(intent.call),
+                state=after.state,
+                chain_id=chain_id,
+                sender=address,
+                nonce=after.nonce,
+                tries=after.tries,
+                transaction_hash=after.transaction_hash,
+                block_number=after.block_number,
+                block_hash=after.block_hash,
+                reason=after.reason,
+                facts=after.facts,
+                **_call_columns(after.call),
             )
             .execution_options(synchronize_session=False)
         )
@@ -106,20 +111,19 @@ class SqlStore:
             )
         )
 
-    def cancel(self, sender: Sender, key: str) -> records.Intent | None:
-        mine = sa.and_(Intent.key == key, _whose(sender))
-        quiet = {"synchronize_session": False}
-        self._session.execute(
-            sa.update(Intent).where(mine, Intent.state == IntentState.SENT).values(cancelling=True),
-            execution_options=quiet,
-        )
-        self._session.execute(
-            sa.update(Intent)
-            .where(mine, Intent.state == IntentState.QUEUED)
-            .values(state=IntentState.CANCELLED),
-            execution_options=quiet,
-        )
-        return self.find(sender, key)
+    def cancel(self, sender: Sender, key: str) -> tuple[records.Intent, bool] | None:
+        self._lock(sender)
+        found = sa.select(Intent).where(Intent.key == key, _whose(sender)).with_for_update()
+        row = self._session.scalar(found.execution_options(populate_existing=True))
+        if row is None:
+            return None
+        ended = row.state is IntentState.QUEUED
+        if ended:
+            row.state = IntentState.CANCELLED
+        elif row.state in IN_FLIGHT:
+            row.cancelling = True
+        self._session.flush()
+        return _record(row), ended
 
     def count(self, sender: Sender) -> dict[IntentState, int]:
         rows = self._session.execute(
@@ -154,15 +158,9 @@ class SqlStore:
         return [_record(row) for row in rows]
 
 
-def _on_chain(table: type[Intent] | type[Attempt], sender: Sender) -> sa.ColumnElement[bool]:
-    """Rows older than the column belong to the chain that the portal has always been on."""
-    return sa.func.coalesce(table.chain_id, sender.chain_id) == sender.chain_id
-
-
 def _whose(sender: Sender) -> sa.ColumnElement[bool]:
-    return sa.or_(
-        Intent.sender.is_(None), sa.and_(Intent.sender == sender.address, _on_chain(Intent, sender))
-    )
+    mine = sa.and_(Intent.sender == sender.address, Intent.chain_id == sender.chain_id)
+    return sa.or_(Intent.sender.is_(None), mine)
 
 
 def _call_columns(call: Call | None) -> dict[str, str | int | None]:

@@ -72,6 +72,10 @@ def reason(intent: Intent) -> str | None:
             "The chain node doesn't answer. The order is kept and goes out as soon as it does."
         ),
         "not_deployed": _("No contract is known on this chain. The order is kept until one is deployed."),
+        "wrong_chain": _(
+            "The portal is connected to another chain than before. "
+            "The order is kept; its operator has to look."
+        ),
         "node_refused": _(
             "The chain node refuses the transaction: %(message)s", message=facts.get("message", "")
         ),
@@ -87,6 +91,10 @@ def reason(intent: Intent) -> str | None:
         "reorganised": _("The chain replaced a block. The order is sent again; nothing is lost."),
         "lost_by_chain": _("The chain node lost blocks. The order is sent again; nothing is lost."),
         "underpriced": _("The chain asks for a higher fee. The portal raises its offer by itself."),
+        "refused_now": _(
+            "The contract refuses the order (%(error)s). The portal looks again before it gives up.",
+            error=facts.get("error", ""),
+        ),
         "fees_too_high": _(
             "The chain's fees are higher than the portal may pay. The order goes out when they fall."
         ),

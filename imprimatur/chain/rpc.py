@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -57,6 +58,10 @@ REPEATABLE = frozenset(
     }
 )
 """Methods that only read: asking again changes nothing. Sending is not among them; the outbox repeats it."""
+
+
+_QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
+"""A number as the Ethereum JSON-RPC specification writes it; leading zeros, which it forbids, do no harm."""
 
 
 class NodeUnreachable(ImprimaturError):
@@ -133,6 +138,17 @@ def result_of(answer: Any) -> Any:
     return answer["result"]
 
 
+def quantity(answer: Any) -> int:
+    """The number (0x…, up to 256 bits) in a node's answer.
+
+    Raises:
+        NodeUnreachable: it isn't one; null, for example.
+    """
+    if not isinstance(answer, str) or not _QUANTITY.fullmatch(answer):
+        raise NodeUnreachable("The chain node's answer isn't a number.")
+    return int(answer, 16)
+
+
 class HttpRpc(Rpc):
     """JSON-RPC over HTTP(S). Each thread keeps a connection of its own, so one object serves all threads.
 
@@ -140,8 +156,7 @@ class HttpRpc(Rpc):
         url: of the node; may hold credentials, which then stand in no error and no log of this class.
         read_timeout: seconds without a byte of the answer.
         connect_timeout: seconds to connect.
-        deadline: seconds for a call with its repetitions and pauses. It is looked at between pieces of the
-            answer, so a call can last one `read_timeout` longer.
+        deadline: seconds for a call with its repetitions and pauses, however slowly the node answers.
         retries: how often a call that only reads (`REPEATABLE`) is repeated when no usable answer came.
         largest_answer: bytes that an answer may have, unpacked.
         batch_size: calls in one request; longer batches are asked in several.

@@ -4,6 +4,7 @@ A signed transaction is bytes that can be sent any number of times and happen at
 Callers store the bytes before the first broadcast: then a crash can't double what it did.
 """
 
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +18,10 @@ GAS_MARGIN = 1.25
 """Gas limit over the node's estimate: state may differ a little when the transaction is mined."""
 MIN_TIP = 1_000_000
 """Wei per gas, when the node suggests nothing."""
-KNOWN_ALREADY = ("already known", "alreadyknown", "already imported", "known transaction", "nonce too low")
-"""How nodes say that they have the bytes, or had them: geth, Nethermind, anvil, Besu, all."""
+_KNOWN_ALREADY = re.compile(
+    r"\b(already known|alreadyknown|already imported|known transaction|nonce too low)\b", re.IGNORECASE
+)
+"""As geth, Nethermind, anvil, Besu, and all say it; not "unknown transaction type"."""
 
 
 class TransactionPending(ImprimaturError):
@@ -148,6 +151,11 @@ def sign(rpc: Rpc, signer: Signer, to: str, data: str, nonce: int | None = None)
     return SignedTransaction(raw, hash, signer.address, nonce)
 
 
+def is_known_already(message: str) -> bool:
+    """Whether a node's refusal of signed bytes says that it has them, or had them: look at the receipt."""
+    return _KNOWN_ALREADY.search(message) is not None
+
+
 def broadcast(rpc: Rpc, raw: bytes) -> None:
     """Hand signed bytes to the node. A node that has them already is no error: look at the receipt.
 
@@ -158,8 +166,7 @@ def broadcast(rpc: Rpc, raw: bytes) -> None:
     try:
         rpc.call("eth_sendRawTransaction", ["0x" + raw.hex()])
     except NodeRefused as error:
-        text = error.message.lower()
-        if not any(known in text for known in KNOWN_ALREADY):
+        if not is_known_already(error.message):
             raise
 
 

@@ -15,21 +15,26 @@ from imprimatur.chain.interface import ContractReverted
 from imprimatur.chain.outbox import (
     AlarmKind,
     Call,
+    CallMalformed,
     Confirmations,
     Finalized,
     Intent,
+    KeyTaken,
     Outbox,
+    Overtaken,
+    PlainCalls,
     Rules,
     State,
     Store,
     UnknownFinality,
+    Verdict,
     parse_finality,
     sqlite_transactions,
 )
 from imprimatur.chain.outbox.signing import FeesTooHigh
 from imprimatur.chain.outbox.view import WrongChain
-from imprimatur.chain.rpc import Rpc
-from imprimatur.chain.signers import KeySigner
+from imprimatur.chain.rpc import NodeRefused, Rpc
+from imprimatur.chain.signers import KeySigner, SignerUnusable
 from imprimatur.chain.transactions import Fees, NotEnoughFunds
 from support.node import ETHER, Chain, running_chain
 from support.settle import settle
@@ -202,11 +207,11 @@ def test_what_the_contract_refuses_fails_with_its_reason(desk: Desk) -> None:
         desk.outbox.enqueue(store, "a", Call(licenses.address, licenses.use_license_call(1, "ab" * 32)))
     desk.settle()
     failed = desk.intent("a")
-    assert (failed.state, failed.reason, failed.facts) == (
-        State.FAILED,
-        "refused",
-        {"error": "LicenseNotFound"},
-    )
+    assert (failed.state, failed.reason) == (State.FAILED, "refused")
+    assert failed.facts == {
+        "error": "LicenseNotFound",
+        "message": "The contract refused: LicenseNotFound(id=1).",
+    }
     assert failed.nonce is None, "nothing was signed, no nonce is missing"
 
 
@@ -463,8 +468,223 @@ def test_a_lost_nonce_that_nobody_wants_any_more_is_filled(desk: Desk) -> None:
     desk.now += desk.rules.idle_look
     desk.settle()
     assert (desk.intent("a").state, desk.received(to)) == (State.DONE, 1)
-    filled = desk.intent(f"fill:{nonce}")
-    assert (filled.state, filled.nonce) == (State.CANCELLED, nonce)
+    with desk.transactions() as store:
+        filled = store.settled_from(desk.outbox.sender, nonce, 1)
+    assert [(i.state, i.nonce) for i in filled] == [(State.CANCELLED, nonce)]
+
+
+# --- what others do wrong ---------------------------------------------------------------------------------
+
+
+def take_nonce(desk: Desk, key: str) -> int:
+    """The intent is signed but not sent, and a stranger uses its nonce up; the nonce."""
+    desk.fatal = "committed"
+    with pytest.raises(Stop):
+        desk.outbox.step()
+    desk.fatal = None
+    nonce = desk.intent(key).nonce or 0
+    fees = transactions.suggest_fees(desk.chain.rpc)
+    fields = transactions.build(CHAIN_ID, nonce, "0x" + secrets.token_hex(20), "0x", 21_000, fees, 5)
+    transactions.broadcast(desk.chain.rpc, desk.signer.sign_transaction(fields)[0])
+    return nonce
+
+
+def test_a_cancelled_wish_gets_no_other_nonce(desk: Desk) -> None:
+    to = desk.pay("a")
+    take_nonce(desk, "a")
+    with desk.transactions() as store:
+        desk.outbox.cancel(store, "a")
+    desk.reopen()
+    desk.settle()
+    assert (desk.intent("a").state, desk.received(to)) == (State.CANCELLED, 0)
+
+
+def test_a_slow_second_worker_doubles_nothing(desk: Desk) -> None:
+    """It still holds what it read before a stranger took the nonce and the first worker signed anew."""
+    to = desk.pay("a")
+    take_nonce(desk, "a")
+    desk.reopen()
+    stale = desk.intent("a")
+    desk.settle()
+    assert (desk.intent("a").state, desk.received(to)) == (State.DONE, 1)
+    with desk.transactions() as store:
+        refused = replace(stale, reason="node_refused")
+        assert not store.update(desk.outbox.sender, refused, stale)
+    desk.settle()
+    assert desk.received(to) == 1
+
+
+class Broken(PlainCalls):
+    """A purpose that fails for one intent."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def call(self, intent: Intent) -> Call:
+        if (self.where, intent.key) == ("call", "bad"):
+            raise KeyError("no row")
+        return super().call(intent)
+
+    def judge(self, intent: Intent, receipt: dict[str, Any]) -> Verdict:
+        if (self.where, intent.key) == ("judge", "bad"):
+            raise NodeRefused(-32005, "query returned more than 10000 results")
+        return super().judge(intent, receipt)
+
+
+@pytest.mark.parametrize(
+    ("where", "state", "reason"),
+    [("call", State.QUEUED, "unexpected"), ("judge", State.MINED, "node_refused")],
+)
+def test_one_bad_intent_keeps_nobody_waiting(desk: Desk, where: str, state: State, reason: str) -> None:
+    desk.outbox = Outbox(desk.chain.rpc, desk.signer, desk.transactions, desk.rules, Broken(where))
+    desk.pay("bad")
+    good = desk.pay("good")
+    desk.settle()
+    assert (desk.intent("bad").state, desk.intent("bad").reason) == (state, reason)
+    assert (desk.intent("good").state, desk.received(good)) == (State.DONE, 1)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"to": "0x1234"},
+        {"to": "0x" + "1" * 40 + "\n"},
+        {"data": "0xzz"},
+        {"data": "0xabc"},
+        {"value": -1},
+        {"value": 2**256},
+        {"gas": 0},
+    ],
+)
+def test_a_call_that_no_transaction_can_do(fields: dict[str, Any]) -> None:
+    with pytest.raises(CallMalformed):
+        Call(**{"to": "0x" + "1" * 40} | fields)
+
+
+def test_a_key_names_one_wish(desk: Desk) -> None:
+    to = desk.pay("a")
+    with desk.transactions() as store:
+        assert desk.outbox.enqueue(store, "a", Call(to.upper().replace("0X", "0x"), value=1)).key == "a"
+        with pytest.raises(KeyTaken, match="another wish"):
+            desk.outbox.enqueue(store, "a", Call(to, value=2))
+
+
+def test_a_draft_is_overtaken(desk: Desk) -> None:
+    draft = desk.outbox.draft(Call("0x" + secrets.token_hex(20), value=1))
+    desk.pay("b")
+    desk.settle()
+    with desk.transactions() as store:
+        before = store.find(desk.outbox.sender, "a")
+    assert before is None
+
+    def sign() -> None:
+        with desk.transactions() as store:
+            desk.outbox.sign(store, "a", draft)
+
+    with pytest.raises(Overtaken):
+        sign()
+    with desk.transactions() as store:
+        assert store.find(desk.outbox.sender, "a") is None
+
+
+def test_bytes_that_nobody_accepts_are_not_offered_for_more(desk: Desk) -> None:
+    """Without money no fee is high enough; raising it would only cost more afterwards."""
+    with mining_by_hand(desk.chain.rpc):
+        to = desk.pay("a")
+        desk.fatal = "committed"
+        with pytest.raises(Stop):
+            desk.outbox.step()
+        desk.fatal = None
+        desk.reopen()
+        desk.chain.fund(desk.signer.address, 0)
+        for _ in range(5):
+            desk.outbox.step()
+            mine(desk, 4)
+            desk.now += desk.rules.replace_after + 1
+        assert desk.intent("a").reason == "no_funds"
+        assert len(desk.intent("a").attempts) == 1
+        desk.chain.fund(desk.signer.address, 10)
+        desk.outbox.step()
+        desk.now += desk.rules.replace_after + 1
+        desk.outbox.step()
+        mine(desk)
+    desk.settle()
+    assert (desk.intent("a").state, desk.received(to)) == (State.DONE, 1)
+
+
+class Unplugged(KeySigner):
+    """A token that somebody pulled out."""
+
+    away = False
+
+    def sign_transaction(self, transaction: dict[str, Any]) -> tuple[bytes, str]:
+        if self.away:
+            raise SignerUnusable("The token isn't there. Plug it in.")
+        return super().sign_transaction(transaction)
+
+
+def test_what_is_signed_goes_on_without_the_key(desk: Desk) -> None:
+    desk.signer = Unplugged(secrets.token_bytes(32))
+    desk.chain.fund(desk.signer.address)
+    desk.reopen()
+    first = desk.pay("a")
+    desk.fatal = "committed"
+    with pytest.raises(Stop):
+        desk.outbox.step()
+    desk.fatal = None
+    desk.reopen()
+    desk.signer.away = True
+    second = desk.pay("b")
+    desk.settle()
+    assert (desk.intent("a").state, desk.received(first)) == (State.DONE, 1)
+    assert AlarmKind.SIGNER in desk.alarms()
+    desk.signer.away = False
+    desk.settle()
+    assert (desk.intent("b").state, desk.received(second)) == (State.DONE, 1)
+
+
+def test_a_stranger_with_our_key_is_told_even_without_a_collision(desk: Desk) -> None:
+    desk.pay("a")
+    desk.settle()
+    fees = transactions.suggest_fees(desk.chain.rpc)
+    nonce = transactions.next_nonce(desk.chain.rpc, desk.signer.address)
+    fields = transactions.build(CHAIN_ID, nonce, "0x" + secrets.token_hex(20), "0x", 21_000, fees, 5)
+    transactions.broadcast(desk.chain.rpc, desk.signer.sign_transaction(fields)[0])
+    desk.now += desk.rules.idle_look
+    desk.settle()
+    assert desk.alarms() == {AlarmKind.FOREIGN_NONCE}
+
+
+def test_a_node_that_stands_still_loses_nothing(desk: Desk) -> None:
+    """It knows less than it did: it lags behind. Only a chain that goes on without them has lost blocks."""
+    desk.reopen(lost_after=600.0, finality=Confirmations(1))
+    before = desk.chain.rpc.call("evm_snapshot", [])
+    desk.pay("a")
+    desk.settle()
+    mine(desk)
+    desk.now += desk.rules.resend_after
+    desk.settle()
+    assert desk.intent("a").state is State.DONE
+    desk.chain.rpc.call("evm_revert", [before])
+    header = desk.chain.rpc.call("eth_getBlockByNumber", ["latest", False])
+    desk.now = int(header["timestamp"], 16) + 10_000.0
+    for _ in range(5):
+        desk.outbox.step()
+        desk.now += 300
+    assert desk.intent("a").state is State.DONE
+    assert desk.alarms() == set()
+
+
+def test_the_contract_must_refuse_for_a_while(desk: Desk) -> None:
+    desk.reopen(refused_after=15.0)
+    licenses = desk.chain.licenses
+    with desk.transactions() as store:
+        desk.outbox.enqueue(store, "a", Call(licenses.address, licenses.use_license_call(1, "ab" * 32)))
+    desk.settle()
+    assert (desk.intent("a").state, desk.intent("a").reason) == (State.QUEUED, "refused_now")
+    desk.now += 16
+    desk.settle()
+    assert desk.intent("a").state is State.FAILED
 
 
 # --- settings --------------------------------------------------------------------------------------------

@@ -78,6 +78,76 @@ def test_the_worker_names_what_it_misses(tmp_path: Path) -> None:
         )
 
 
+def worker_environment(tmp_path: Path, **more: str) -> dict[str, str]:
+    (tmp_path / "password").write_text("opens sesame\n")
+    return {
+        "IMPRIMATUR_OPERATOR_KEYSTORE": "operator.json",
+        "IMPRIMATUR_OPERATOR_PASSWORD_FILE": str(tmp_path / "password"),
+        **more,
+    }
+
+
+def test_the_workers_password_is_in_no_text(tmp_path: Path) -> None:
+    worker = settings.load_worker(worker_environment(tmp_path))
+    assert worker.password == "opens sesame"
+    assert "sesame" not in f"{worker!r} {worker}"
+
+
+@pytest.mark.parametrize(
+    ("text", "gwei", "ether"),
+    [
+        ("", None, None),
+        ("1", 10**9, 10**18),
+        ("0.5", 5 * 10**8, 5 * 10**17),
+        ("123456789012.123456789", 123456789012123456789, 123456789012123456789 * 10**9),
+        ("0.000000001", 1, 10**9),
+    ],
+)
+def test_money_is_exact(tmp_path: Path, text: str, gwei: int | None, ether: int | None) -> None:
+    more = {"IMPRIMATUR_MAX_FEE_GWEI": text, "IMPRIMATUR_LOW_BALANCE": text}
+    worker = settings.load_worker(worker_environment(tmp_path, **more))
+    assert (worker.max_fee, worker.low_balance) == (gwei, ether)
+    unset = settings.load_worker(worker_environment(tmp_path))
+    assert (unset.max_fee, unset.low_balance) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *(
+            (name, text)
+            for name in ("IMPRIMATUR_MAX_FEE_GWEI", "IMPRIMATUR_LOW_BALANCE")
+            for text in (
+                "-1",
+                "+1",
+                "1e3",
+                ".5",
+                "1.",
+                "1,5",
+                "1 ",
+                "NaN",
+                "inf",
+                "0x1",
+                "1_0",
+                "१",
+                "1" * 13,
+            )
+        ),
+        ("IMPRIMATUR_MAX_FEE_GWEI", "0"),
+        ("IMPRIMATUR_MAX_FEE_GWEI", "0.0"),
+        ("IMPRIMATUR_MAX_FEE_GWEI", "0.0000000001"),
+        ("IMPRIMATUR_LOW_BALANCE", "0." + "0" * 18 + "1"),
+    ],
+)
+def test_what_is_no_money_is_named(tmp_path: Path, name: str, text: str) -> None:
+    with pytest.raises(SettingInvalid, match=name):
+        settings.load_worker(worker_environment(tmp_path, **{name: text}))
+
+
+def test_no_low_balance_is_a_setting_as_well(tmp_path: Path) -> None:
+    assert settings.load_worker(worker_environment(tmp_path, IMPRIMATUR_LOW_BALANCE="0")).low_balance == 0
+
+
 def test_the_web_never_reads_the_operators_key(tmp_path: Path, chain: TestChain) -> None:
     """Every file that a web process opens is recorded: the keystore and its password aren't among them."""
     keystore, password = tmp_path / "operator.json", tmp_path / "password"

@@ -57,7 +57,7 @@ def sent(transactions: Transactions, key: str, nonce: int) -> Intent:
     with transactions() as store:
         queued = store.add(SENDER, key, CALL)
         after = replace(queued, state=State.SENT, nonce=nonce, attempts=(attempt(nonce),))
-        assert store.update(SENDER, after, State.QUEUED)
+        assert store.update(SENDER, after, queued)
         store.add_attempt(SENDER, after, attempt(nonce))
     return after
 
@@ -98,7 +98,7 @@ def test_everything_comes_back(transactions: Transactions) -> None:
         facts={"message": "ä", "number": 3},
     )
     with transactions() as store:
-        assert store.update(SENDER, mined, State.SENT)
+        assert store.update(SENDER, mined, before)
     with transactions() as store:
         assert store.in_flight(SENDER) == [mined]
         assert store.find(SENDER, "a") == mined
@@ -107,9 +107,11 @@ def test_everything_comes_back(transactions: Transactions) -> None:
 def test_only_from_the_state_that_was_seen(transactions: Transactions) -> None:
     before = sent(transactions, "a", 0)
     with transactions() as store:
-        assert not store.update(SENDER, replace(before, state=State.DONE), State.MINED)
-        assert store.update(SENDER, replace(before, state=State.DONE), State.SENT)
-        assert not store.update(SENDER, replace(before, state=State.SENT), State.SENT)
+        done = replace(before, state=State.DONE)
+        for other in ({"state": State.MINED}, {"nonce": 1}, {"nonce": None}, {"transaction_hash": "0x1"}):
+            assert not store.update(SENDER, done, replace(before, **other))  # type: ignore[arg-type]
+        assert store.update(SENDER, done, before)
+        assert not store.update(SENDER, before, before)
         found = store.find(SENDER, "a")
     assert found is not None
     assert found.state is State.DONE
@@ -123,7 +125,7 @@ def test_nonces_are_never_given_twice(transactions: Transactions) -> None:
         assert store.next_nonce(SENDER, 4) == 8
         assert store.next_nonce(SENDER, 20) == 20
         # Also not when its intent has given it up.
-        assert store.update(SENDER, replace(before, state=State.QUEUED, nonce=None), State.SENT)
+        assert store.update(SENDER, replace(before, state=State.QUEUED, nonce=None), before)
         assert store.next_nonce(SENDER, 4) == 8
         assert store.next_nonce(OTHER, 4) == 4
 
@@ -138,7 +140,7 @@ def test_an_intent_shows_the_attempts_of_its_nonce(transactions: Transactions) -
         assert found.attempts == (attempt(1), raised)
         assert found.newest == raised
         given_up = replace(before, state=State.QUEUED, nonce=None, attempts=())
-        assert store.update(SENDER, given_up, State.SENT)
+        assert store.update(SENDER, given_up, before)
         (waiting,) = store.queued(SENDER, 9)
         assert waiting.attempts == ()
 
@@ -153,24 +155,57 @@ def test_lists(transactions: Transactions) -> None:
         assert [i.nonce for i in store.in_flight(SENDER)] == [1, 2, 3]
         assert [i.key for i in store.queued(SENDER, 2)] == ["x", "y"]
         assert store.queued(SENDER, 0) == []
-        assert store.settled_from(SENDER, 0) == []
+        assert store.settled_from(SENDER, 0, 9) == []
         for state, intent in zip((State.DONE, State.FAILED), store.in_flight(SENDER), strict=False):
-            store.update(SENDER, replace(intent, state=state), State.SENT)
-        assert [i.nonce for i in store.settled_from(SENDER, 2)] == [2]
+            store.update(SENDER, replace(intent, state=state), intent)
+        assert [i.nonce for i in store.settled_from(SENDER, 2, 9)] == [2]
+        assert [i.nonce for i in store.settled_from(SENDER, 0, 1)] == [1]
         assert store.count(SENDER) == {State.DONE: 1, State.FAILED: 1, State.SENT: 1, State.QUEUED: 3}
 
 
 def test_cancelling(transactions: Transactions) -> None:
+    before = sent(transactions, "mined", 1)
     sent(transactions, "sent", 0)
     with transactions() as store:
+        store.update(SENDER, replace(before, state=State.MINED), before)
         store.add(SENDER, "queued", CALL)
     with transactions() as store:
-        states = {key: store.cancel(SENDER, key) for key in ("sent", "queued", "unknown")}
-    assert states["unknown"] is None
-    assert (states["queued"].state, states["queued"].cancelling) == (State.CANCELLED, False)  # type: ignore[union-attr]
-    assert (states["sent"].state, states["sent"].cancelling) == (State.SENT, True)  # type: ignore[union-attr]
+        found = {key: store.cancel(SENDER, key) for key in ("sent", "mined", "queued", "unknown")}
+        again = store.cancel(SENDER, "queued")
+    assert found.pop("unknown") is None
+    outcome = {key: (f[0].state, f[0].cancelling, f[1]) for key, f in found.items() if f}
+    assert outcome == {
+        "sent": (State.SENT, True, False),
+        "mined": (State.MINED, True, False),
+        "queued": (State.CANCELLED, False, True),
+    }
+    assert again is not None
+    assert not again[1], "it was ended before"
+
+
+def test_a_cancelled_wish_cannot_be_signed(transactions: Transactions) -> None:
     with transactions() as store:
-        assert not store.update(SENDER, replace(states["queued"], state=State.SENT), State.QUEUED)  # type: ignore[type-var]
+        queued = store.add(SENDER, "a", CALL)
+    with transactions() as store:
+        store.cancel(SENDER, "a")
+    with transactions() as store:
+        assert not store.update(SENDER, replace(queued, state=State.SENT, nonce=0), queued)
+
+
+def test_one_account_on_two_chains(transactions: Transactions) -> None:
+    """Nonces of one chain say nothing about another's."""
+    sent(transactions, "a", 0)
+    elsewhere = Sender(CHAIN + 1, SENDER.address)
+    with transactions() as store:
+        queued = store.add(elsewhere, "b", CALL)
+        nonce = store.next_nonce(elsewhere, 0)
+        assert nonce == 0
+        after = replace(queued, state=State.SENT, nonce=nonce)
+        assert store.update(elsewhere, after, queued)
+        store.add_attempt(elsewhere, after, attempt(nonce, "b"))
+    with transactions() as store:
+        assert [i.key for i in store.in_flight(SENDER)] == ["a"]
+        assert [i.key for i in store.in_flight(elsewhere)] == ["b"]
 
 
 def test_two_at_once_get_different_nonces(transactions: Transactions) -> None:
@@ -184,7 +219,7 @@ def test_two_at_once_get_different_nonces(transactions: Transactions) -> None:
                 with transactions() as store:
                     intent = store.add(SENDER, f"{name}{n}", CALL)
                     nonce = store.next_nonce(SENDER, 0)
-                    assert store.update(SENDER, replace(intent, state=State.SENT, nonce=nonce), State.QUEUED)
+                    assert store.update(SENDER, replace(intent, state=State.SENT, nonce=nonce), intent)
                     store.add_attempt(SENDER, intent, attempt(nonce, name))
         except BaseException as failure:
             failures.append(failure)

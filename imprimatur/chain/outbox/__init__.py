@@ -5,9 +5,9 @@ what the node says now, `outbox` what is done about it.
 """
 
 from imprimatur.chain.outbox.alarms import Alarm, AlarmKind, Metrics
-from imprimatur.chain.outbox.outbox import Outbox
+from imprimatur.chain.outbox.outbox import Draft, Outbox, Overtaken
 from imprimatur.chain.outbox.purpose import PlainCalls, Purpose, Verdict
-from imprimatur.chain.outbox.records import Attempt, Call, Intent, Sender, State
+from imprimatur.chain.outbox.records import Attempt, Call, CallMalformed, Intent, KeyTaken, Sender, State
 from imprimatur.chain.outbox.rules import (
     Confirmations,
     Finality,
@@ -24,12 +24,16 @@ __all__ = [
     "AlarmKind",
     "Attempt",
     "Call",
+    "CallMalformed",
     "Confirmations",
+    "Draft",
     "Finality",
     "Finalized",
     "Intent",
+    "KeyTaken",
     "Metrics",
     "Outbox",
+    "Overtaken",
     "PlainCalls",
     "Purpose",
     "Rules",

@@ -18,6 +18,8 @@ class AlarmKind(StrEnum):
     """Something else sends with this key."""
     LOST_BY_CHAIN = "lost_by_chain"
     """The chain lost transactions that were final; they are sent again."""
+    SIGNER = "signer"
+    """The key can't be used now: a token is unplugged, a remote signer doesn't answer."""
     FEE_CAP = "fee_cap"
     """The chain asks for more than the rules allow to pay."""
 

@@ -1,7 +1,8 @@
 """What became of signed transactions, as far as the chain shows it."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from imprimatur.chain.outbox import view as chain
@@ -10,7 +11,9 @@ from imprimatur.chain.outbox.purpose import Purpose
 from imprimatur.chain.outbox.records import Attempt, Intent, Sender, State
 from imprimatur.chain.outbox.rules import Rules
 from imprimatur.chain.outbox.view import Block, View
-from imprimatur.chain.rpc import NodeRefused, Rpc
+from imprimatur.chain.rpc import NodeRefused, NodeUnreachable, Rpc
+
+log = logging.getLogger(__name__)
 
 SEARCH_MARGIN = 64
 """Blocks before the signing of a transaction at which the search for another with its nonce begins."""
@@ -32,10 +35,13 @@ class Following:
     sender: Sender
     rules: Rules
     purpose: Purpose
+    clock: Callable[[], float]
+    _asked: dict[int, tuple[str, float]] = field(default_factory=dict)
+    """By intent: the newest block, and the time, when its receipts were asked for last."""
 
     def changes(self, flight: Iterable[Intent], view: View, alarms: list[Alarm]) -> list[Change]:
         """What the chain says about intents in flight, where it is news."""
-        asked = [i for i in flight if i.state is State.MINED or (i.nonce or 0) < view.count]
+        asked = [i for i in flight if self._is_worth_asking(i, view)]
         receipts = chain.receipts(self.rpc, [a.hash for intent in asked for a in intent.attempts])
         blocks = {chain.block_of(receipt) for receipt in receipts.values()}
         final = chain.final_blocks(self.rpc, self.rules.finality, view, blocks)
@@ -57,7 +63,18 @@ class Following:
             news.append(change)
         return news
 
+    def _is_worth_asking(self, intent: Intent, view: View) -> bool:
+        """A mined one is news only when the chain moved; but answers may have been lost, so now and then."""
+        if intent.state is State.SENT:
+            return (intent.nonce or 0) < view.count
+        seen, at = self._asked.get(intent.id, ("", 0.0))
+        worth = seen != view.head_hash or self.clock() - at >= self.rules.resend_after
+        if worth:
+            self._asked[intent.id] = view.head_hash, self.clock()
+        return worth
+
     def _mined(self, intent: Intent, attempt: Attempt, receipt: dict[str, Any], final: set[Block]) -> Intent:
+        """An intent whose purpose fails stays mined, and keeps nobody else waiting."""
         block = chain.block_of(receipt)
         located = replace(
             intent,
@@ -72,7 +89,14 @@ class Following:
             return located
         if attempt.cancels:
             return replace(located, state=State.CANCELLED)
-        verdict = self.purpose.judge(located, receipt)
+        try:
+            verdict = self.purpose.judge(located, receipt)
+        except NodeUnreachable:
+            raise
+        except Exception as error:
+            log.exception("The outcome of %s can't be judged.", intent.key)
+            reason, facts = trouble_of(error)
+            return replace(located, reason=reason, facts=facts)
         if verdict.state is State.QUEUED:
             return requeued(replace(located, tries=intent.tries + 1), verdict.reason, verdict.facts)
         return verdict.apply(located)
@@ -101,10 +125,14 @@ def reopened(intent: Intent, reason: str) -> Intent:
 
 
 def requeued(intent: Intent, reason: str | None, facts: dict[str, Any] | None) -> Intent:
-    """An intent whose present bytes can never do what was wanted any more, ready to be signed anew."""
+    """An intent whose present bytes can never do what was wanted any more.
+
+    It is ready to be simulated and signed anew; one that nobody wants any more ends CANCELLED.
+    """
     return replace(
         intent,
-        state=State.QUEUED,
+        state=State.CANCELLED if intent.is_void else State.QUEUED,
+        call=None if intent.call is None else replace(intent.call, gas=None),
         nonce=None,
         attempts=(),
         transaction_hash=None,
@@ -113,3 +141,10 @@ def requeued(intent: Intent, reason: str | None, facts: dict[str, Any] | None) -
         reason=reason,
         facts=facts,
     )
+
+
+def trouble_of(error: Exception) -> tuple[str, dict[str, Any]]:
+    """The reason's code and values for an intent that waits because of an error."""
+    if isinstance(error, NodeRefused):
+        return "node_refused", {"message": error.message[:200]}
+    return "unexpected", {"error": type(error).__name__}

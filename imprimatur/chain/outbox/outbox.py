@@ -8,14 +8,15 @@ block shows another transaction with its nonce, or its own which didn't do what 
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from imprimatur.chain.outbox import view as chain
 from imprimatur.chain.outbox.alarms import Alarm, AlarmKind, Metrics
-from imprimatur.chain.outbox.following import Change, Following
-from imprimatur.chain.outbox.pricing import replacement
+from imprimatur.chain.outbox.following import Following
+from imprimatur.chain.outbox.ledger import Checkpoint, Ledger, no_checkpoint
 from imprimatur.chain.outbox.purpose import PlainCalls, Purpose
-from imprimatur.chain.outbox.records import SETTLED, Attempt, Call, Intent, Sender, State
+from imprimatur.chain.outbox.raising import Raising
+from imprimatur.chain.outbox.records import Attempt, Call, Intent, KeyTaken, Sender, State
 from imprimatur.chain.outbox.recovery import Recovery
 from imprimatur.chain.outbox.rules import Rules
 from imprimatur.chain.outbox.sending import Sending
@@ -23,34 +24,27 @@ from imprimatur.chain.outbox.signing import Signing
 from imprimatur.chain.outbox.store import Store, Transactions
 from imprimatur.chain.outbox.view import View
 from imprimatur.chain.rpc import Rpc
-from imprimatur.chain.signers import Signer
-from imprimatur.chain.transactions import Fees
-
-BLOCKS_PASSED_BY = 3
-"""Blocks that left out the oldest transaction before it is offered for more."""
-
-Checkpoint = Callable[[str], None]
-"""Told at every point where a crash would leave another state behind; tests crash there."""
+from imprimatur.chain.signers import Signer, SignerUnusable
+from imprimatur.errors import ImprimaturError
 
 
-def no_checkpoint(_name: str) -> None:
-    """Go on."""
+class Overtaken(ImprimaturError):
+    """Somebody else signed or cancelled meanwhile: nothing was written. Draft again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A call that is ready to be signed: simulated, priced and affordable."""
+    """A call that was simulated, priced and signed, and that nobody has seen."""
 
     call: Call
-    fees: Fees
+    attempt: Attempt
     count: int
-    head: int
 
 
 class Outbox:
     """The queue of one account on one chain. One worker steps it; any number of callers may add to it.
 
-    Two workers by mistake lose nothing: the store's conditions let only one of them take each step.
+    Two workers by mistake double nothing: each step holds only as long as the row is as it was seen.
     """
 
     def __init__(
@@ -66,58 +60,76 @@ class Outbox:
         self.sender = Sender(rules.chain_id, signer.address)
         self.metrics = Metrics()
         self._rpc = rpc
-        self._transactions = transactions
         self._rules = rules
         self._purpose = purpose or PlainCalls()
         self._clock = clock
-        self._checkpoint = checkpoint
         self._signing = Signing(rpc, signer, rules, clock)
-        self._following = Following(rpc, self.sender, rules, self._purpose)
+        self._raising = Raising(self._signing, rules, clock)
+        self._following = Following(rpc, self.sender, rules, self._purpose, clock)
         self._sending = Sending(rpc, clock, rules.resend_after, self.metrics)
         self._recovery = Recovery(rpc, rules, clock)
+        self._ledger = Ledger(
+            self.sender, transactions, self._purpose, self._sending, self.metrics, checkpoint
+        )
         self._alarms: list[Alarm] = []
         self._next_look = float("-inf")
 
     # --- for callers, inside their own transaction -----------------------------------------------------
 
     def enqueue(self, store: Store, key: str, call: Call | None = None) -> Intent:
-        """Queue a wish; the one that has this key when there is one. `call` None: the purpose makes it."""
-        return store.add(self.sender, key, call)
+        """Queue a wish; the one that has this key when there is one. `call` None: the purpose makes it.
+
+        Raises:
+            KeyTaken: the key names a wish with another call.
+        """
+        return _same(store.add(self.sender, key, call), call)
 
     def draft(self, call: Call) -> Draft:
-        """Simulate and price a call, outside of a transaction; `sign` then needs no network.
+        """Simulate, price and sign a call, outside of a transaction; `sign` then needs neither node nor key.
 
         Raises:
             ContractReverted: the contract would refuse; with its error and values.
-            NotEnoughFunds, FeesTooHigh, WrongChain, NodeUnreachable, NodeRefused
+            NotEnoughFunds, FeesTooHigh, WrongChain, SignerUnusable, NodeUnreachable, NodeRefused
         """
         view = chain.look(self._rpc, self.sender, self._rules.finality)
         call = self._signing.affordable(self._signing.estimated(call), view, committed=0)
-        return Draft(call, self._signing.fees(view), view.count, view.head)
+        nonce = self._next_nonce(view)
+        return Draft(
+            call, self._signing.attempt(call, nonce, self._signing.fees(view), view.head), view.count
+        )
 
     def sign(self, store: Store, key: str, draft: Draft) -> Intent:
         """Queue and sign in one: the bytes become part of the caller's commit. Nothing is sent before it.
 
         An intent that has this key already and is past QUEUED stays as it is.
+
+        Raises:
+            Overtaken: the draft's nonce was given to something else; make another draft.
+            KeyTaken: the key names a wish with another call.
         """
-        intent = store.add(self.sender, key, draft.call)
+        intent = _same(store.add(self.sender, key, draft.call), draft.call)
         if intent.state is not State.QUEUED:
             return intent
-        nonce = store.next_nonce(self.sender, draft.count)
-        attempt = self._signing.attempt(draft.call, nonce, draft.fees, draft.head)
-        return self._write(store, replace(intent, call=draft.call), attempt) or intent
+        written = None
+        if store.next_nonce(self.sender, draft.count) == draft.attempt.nonce:
+            written = self._ledger.write(store, intent, draft.call, draft.attempt)
+        if written is None:
+            raise Overtaken("Something else was signed with this account meanwhile. Try again.")
+        return written
 
     def cancel(self, store: Store, key: str) -> Intent | None:
         """Ask that a wish isn't carried out; the intent as it stands now, or None when there is none.
 
         A queued one is CANCELLED at once. For a signed one the worker tries to use its nonce up otherwise:
-        it ends CANCELLED or, when its own bytes were faster, DONE.
+        it ends CANCELLED or, when its own bytes were faster, DONE. It is never signed with another nonce.
         """
-        before = store.find(self.sender, key)
-        after = store.cancel(self.sender, key)
-        if before and after and before.state is State.QUEUED and after.state is State.CANCELLED:
-            self._purpose.settled(store, after)
-        return after
+        found = store.cancel(self.sender, key)
+        if found is None:
+            return None
+        intent, ended = found
+        if ended:
+            self._purpose.settled(store, intent)
+        return intent
 
     # --- for the operator ------------------------------------------------------------------------------
 
@@ -133,89 +145,50 @@ class Outbox:
         Never sleeps. Call it again at once when something moved, else after a moment.
 
         Raises:
-            WrongChain, NodeUnreachable, NodeRefused: the rest waits for the next pass.
+            WrongChain, NoBaseFee, NodeUnreachable, NodeRefused: the rest waits for the next pass.
         """
-        flight, queued = self._load()
+        flight, queued = self._ledger.load(self._rules.max_in_flight)
         if not (flight or queued) and self._clock() < self._next_look:
             return 0
         view = chain.look(self._rpc, self.sender, self._rules.finality)
         self._next_look = self._clock() + self._rules.idle_look
         self._alarms = []
-        self.metrics.balance = view.balance
-        if view.balance < self._rules.low_balance:
-            self._alarms.append(Alarm(AlarmKind.LOW_BALANCE, {"balance": view.balance}))
-        changed = self._recover(flight, view)
-        changed += self._record(self._following.changes(flight, view, self._alarms))
-        flight, queued = self._load()
+        self._watch_account(view)
+        changed, gaps = self._recover(flight, view)
+        changed += self._ledger.record(self._following.changes(flight, view, self._alarms))
+        flight, queued = self._ledger.load(self._rules.max_in_flight)
         self._watch(flight)
-        sendable = [i for i in flight if i.state is State.SENT]
-        raised = self._raise_fees(sendable, view)
-        due = [i for i in sendable if i.id not in {r.id for r in raised} and self._sending.is_due(i)]
+        sent = [intent for intent in flight if intent.state is State.SENT]
+        due = [intent for intent in sent if self._sending.is_due(intent)]
         changed += sum(self._sending.is_new(intent) for intent in due)
-        self._send(raised + due)
-        room = max(0, self._rules.max_in_flight - len(flight))
-        started, refused = self._start(queued[:room], flight, view)
-        self._send(started)
-        with self._transactions() as store:
+        self._send(due)
+        try:
+            changed += self._fill(gaps, view) + self._raise_fees(view) + self._start(queued, view)
+        except SignerUnusable as error:
+            # What is signed already goes on without the key.
+            self._alarms.append(Alarm(AlarmKind.SIGNER, {"message": str(error)[:200]}))
+        with self._ledger.transactions() as store:
             self.metrics.states = store.count(self.sender)
-        return changed + len(raised) + len(started) + refused
-
-    def _load(self) -> tuple[list[Intent], list[Intent]]:
-        """What is in flight, and what waits: as many as may be in flight at most."""
-        with self._transactions() as store:
-            return store.in_flight(self.sender), store.queued(self.sender, self._rules.max_in_flight)
-
-    def _record(self, changes: Sequence[Change]) -> int:
-        """Write changes down, all in one commit; how many intents moved on."""
-        if not changes:
-            return 0
-        self._checkpoint("looked")
-        written: list[Change] = []
-        with self._transactions() as store:
-            for change in changes:
-                if store.update(self.sender, change.after, change.before.state):
-                    written.append(change)
-                    if change.after.state in SETTLED:
-                        self._purpose.settled(store, change.after)
-        for change in written:
-            self._count(change)
-        self._checkpoint("recorded")
-        return sum(change.before.state is not change.after.state for change in written)
-
-    def _count(self, change: Change) -> None:
-        before, after = change.before.state, change.after.state
-        self.metrics.reorganised += (before, after) == (State.MINED, State.SENT)
-        self.metrics.requeued += after is State.QUEUED and before is not State.QUEUED
-        if after in SETTLED:
-            self.metrics.settled += 1
-            self._sending.forget(change.before)
+        return changed
 
     def _send(self, intents: Sequence[Intent]) -> None:
         if intents:
             changes = self._sending.send(intents)
-            self._checkpoint("sent")
-            self._record(changes)
+            self._ledger.checkpoint("sent")
+            self._ledger.record(changes)
 
-    def _recover(self, flight: list[Intent], view: View) -> int:
-        """Bring back what a chain lost after it was final: the same bytes again, in the order of nonces."""
-        with self._transactions() as store:
-            lost = store.settled_from(self.sender, view.count)
-        found = self._recovery.find(lost, flight, view)
-        self._alarms += found.alarms
-        changed = self._record(found.changes)
-        for nonce in found.gaps:
-            changed += self._fill(nonce, view)
-        return changed
+    def _next_nonce(self, view: View) -> int:
+        with self._ledger.transactions() as store:
+            return store.next_nonce(self.sender, view.count)
 
-    def _fill(self, nonce: int, view: View) -> int:
-        """Use up a nonce whose bytes were given up while the chain still had another transaction with it."""
-        call = Call(self.sender.address, gas=Signing.CANCELLING_GAS)
-        attempt = self._signing.attempt(call, nonce, self._signing.fees(view), view.head, cancels=True)
-        with self._transactions() as store:
-            intent = store.add(self.sender, f"fill:{nonce}", call)
-            filled = intent.state is State.QUEUED and self._write(store, intent, attempt) is not None
-        self._checkpoint("filled")
-        return int(filled)
+    def _watch_account(self, view: View) -> None:
+        self.metrics.balance = view.balance
+        if view.balance < self._rules.low_balance:
+            self._alarms.append(Alarm(AlarmKind.LOW_BALANCE, {"balance": view.balance}))
+        with self._ledger.transactions() as store:
+            ours = store.next_nonce(self.sender, 0)
+        if 0 < ours < view.count:
+            self._alarms.append(Alarm(AlarmKind.FOREIGN_NONCE, {"nonce": view.count - 1}))
 
     def _watch(self, flight: list[Intent]) -> None:
         oldest = next((i for i in flight if i.state is State.SENT), None)
@@ -224,87 +197,83 @@ class Outbox:
             if seconds > self._rules.stuck_after:
                 self._alarms.append(Alarm(AlarmKind.STUCK, {"key": oldest.key, "seconds": int(seconds)}))
 
-    def _raise_fees(self, sent: list[Intent], view: View) -> list[Intent]:
-        """Replace what nobody mines at its price, and what shall be cancelled; the intents with new bytes."""
-        replaced: list[tuple[Intent, Attempt]] = []
-        for place, intent in enumerate(sent):
-            if (intent.nonce or 0) < view.count or not self._needs_more(intent, view, lowest=place == 0):
-                continue
-            old = Fees(intent.newest.max_fee, intent.newest.tip)
-            fees = replacement(old, view.fees, self._rules.max_fee)
-            if fees is None:
-                self._alarms.append(
-                    Alarm(AlarmKind.FEE_CAP, {"key": intent.key, "wanted": view.fees.max_fee})
-                )
-                continue
-            replaced.append((intent, self._signing.successor(intent, fees, view.head)))
+    def _recover(self, flight: list[Intent], view: View) -> tuple[int, list[int]]:
+        """Bring back what a chain lost after it was final: the same bytes again, in the order of nonces.
+
+        How many intents are sent again, and which nonces are missing between them.
+        """
+        with self._ledger.transactions() as store:
+            lost = store.settled_from(self.sender, view.count, self._rules.max_in_flight)
+        found = self._recovery.find(lost, flight, view)
+        self._alarms += found.alarms
+        return self._ledger.record(found.changes), found.gaps
+
+    def _fill(self, gaps: list[int], view: View) -> int:
+        """Use up nonces whose bytes were given up while the chain still had other transactions with them."""
+        filled: list[Intent] = []
+        for nonce in gaps:
+            # One of its own each time: a chain may lose the same nonce twice.
+            key = f"fill:{self.sender.chain_id}:{self.sender.address[2:10]}:{nonce}:{view.head}"
+            call, attempt = self._signing.nothing(nonce, self._signing.fees(view), view.head)
+            with self._ledger.transactions() as store:
+                intent = store.add(self.sender, key, call)
+                if intent.state is State.QUEUED and (
+                    written := self._ledger.write(store, intent, call, attempt)
+                ):
+                    filled.append(written)
+            self._ledger.checkpoint("filled")
+        self._send(filled)
+        return len(filled)
+
+    def _raise_fees(self, view: View) -> int:
+        """Replace what nobody mines at its price, and what shall be cancelled."""
+        flight, _ = self._ledger.load(0)
+        sent = [intent for intent in flight if intent.state is State.SENT]
+        replaced = self._raising.successors(sent, view, self._alarms)
         if not replaced:
-            return []
-        self._checkpoint("raised")
-        with self._transactions() as store:
-            written = [self._write(store, intent, attempt) for intent, attempt in replaced]
-        self._checkpoint("replaced")
-        self.metrics.replaced += len(replaced)
-        return [intent for intent in written if intent is not None]
+            return 0
+        self._ledger.checkpoint("raised")
+        with self._ledger.transactions() as store:
+            written = [self._ledger.write(store, i, i.call, attempt) for i, attempt in replaced]
+        self._ledger.checkpoint("replaced")
+        raised = [intent for intent in written if intent is not None]
+        self.metrics.replaced += len(raised)
+        self._send(raised)
+        return len(raised)
 
-    def _needs_more(self, intent: Intent, view: View, lowest: bool) -> bool:
-        newest = intent.newest
-        if intent.cancelling and not any(attempt.cancels for attempt in intent.attempts):
-            return True
-        if self._clock() - newest.signed_at < self._rules.replace_after:
-            return False
-        passed_by = lowest and view.head - newest.head >= BLOCKS_PASSED_BY
-        return newest.max_fee < view.base_fee + newest.tip or passed_by
-
-    def _start(self, queued: list[Intent], flight: list[Intent], view: View) -> tuple[list[Intent], int]:
-        """Sign waiting intents, all in one commit: these; and how many turned out as refused."""
-        if not queued:
-            return [], 0
-        ready, changes = self._signing.prepare(queued, flight, view, self._purpose, self._alarms)
-        refused = self._record(changes)
+    def _start(self, queued: list[Intent], view: View) -> int:
+        """Sign waiting intents, all in one commit, and send them; how many moved."""
+        flight, _ = self._ledger.load(0)
+        room = max(0, self._rules.max_in_flight - len(flight))
+        ready, changes = self._signing.prepare(queued[:room], flight, view, self._purpose, self._alarms)
+        moved = self._ledger.record(changes)
         if not ready:
-            return [], refused
-        with self._transactions() as store:
-            first = store.next_nonce(self.sender, view.count)
+            return moved
+        first = self._next_nonce(view)
         # Signed outside of the transaction: a hardware token or a remote signer takes its time.
         fees = self._signing.fees(view)
         signed = [
-            (intent, self._signing.attempt(call, first + place, fees, view.head))
+            (intent, call, self._signing.attempt(call, first + place, fees, view.head))
             for place, (intent, call) in enumerate(ready)
         ]
-        self._checkpoint("signed")
+        self._ledger.checkpoint("signed")
         try:
-            with self._transactions() as store:
+            with self._ledger.transactions() as store:
                 if store.next_nonce(self.sender, view.count) != first:
-                    raise _Overtaken
-                started = [
-                    self._write(store, replace(intent, call=call), attempt)
-                    for (intent, attempt), (_, call) in zip(signed, ready, strict=True)
-                ]
+                    raise Overtaken("Somebody else signed.")
+                started = [self._ledger.write(store, *one) for one in signed]
                 if None in started:
-                    raise _Overtaken  # Cancelled meanwhile: its nonce would be missing.
-        except _Overtaken:
-            return [], refused
-        self._checkpoint("committed")
+                    raise Overtaken("One was cancelled; its nonce would be missing.")
+        except Overtaken:
+            return moved
+        self._ledger.checkpoint("committed")
         self.metrics.signed += len(started)
-        return [intent for intent in started if intent is not None], refused
-
-    def _write(self, store: Store, intent: Intent, attempt: Attempt) -> Intent | None:
-        """One more attempt of an intent; None, and nothing written, when the intent moved meanwhile."""
-        after = replace(
-            intent,
-            state=State.SENT,
-            nonce=attempt.nonce,
-            attempts=(*intent.attempts, attempt),
-            transaction_hash=attempt.hash,
-            reason=None,
-            facts=None,
-        )
-        if not store.update(self.sender, after, intent.state):
-            return None
-        store.add_attempt(self.sender, after, attempt)
-        return after
+        self._send([intent for intent in started if intent is not None])
+        return moved + len(started)
 
 
-class _Overtaken(Exception):
-    """Somebody else changed the same rows: roll back, look again."""
+def _same(intent: Intent, call: Call | None) -> Intent:
+    """The intent, when its call is this one."""
+    if call is not None and intent.call is not None and not call.does_as(intent.call):
+        raise KeyTaken(f"The key {intent.key!r} names another wish already. Choose another key.")
+    return intent

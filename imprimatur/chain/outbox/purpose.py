@@ -71,7 +71,7 @@ class PlainCalls:
         if not alone:
             return None  # What is under way may change the outcome.
         if isinstance(error, ContractReverted):
-            return Verdict(State.FAILED, "refused", {"error": error.name})
+            return Verdict(State.FAILED, "refused", {"error": error.name, "message": str(error)[:200]})
         if error.code == REVERTED or "revert" in error.message.lower():
             return Verdict(State.FAILED, "refused", {"error": error.message[:200]})
         return None  # The node has reasons of its own, such as too many questions.

@@ -1,8 +1,22 @@
 """What an outbox remembers: intents, and the signed transactions by which they are carried out."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from imprimatur.errors import ImprimaturError
+
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
+_BYTES = re.compile(r"0x([0-9a-fA-F]{2})*")
+
+
+class CallMalformed(ImprimaturError):
+    """No transaction can do this."""
+
+
+class KeyTaken(ImprimaturError):
+    """The key names another wish already."""
 
 
 class State(StrEnum):
@@ -43,6 +57,19 @@ class Call:
     data: str = "0x"
     value: int = 0
     gas: int | None = None
+
+    def __post_init__(self) -> None:
+        if not _ADDRESS.fullmatch(self.to):
+            raise CallMalformed(f"{self.to[:60]!r} isn't an address.")
+        if not _BYTES.fullmatch(self.data):
+            raise CallMalformed("A call's data is 0x and an even number of hexadecimal digits.")
+        if not 0 <= self.value < 1 << 256 or (self.gas is not None and not 0 < self.gas < 1 << 63):
+            raise CallMalformed("A call's value or gas is out of range.")
+
+    def does_as(self, other: "Call") -> bool:
+        """Whether both do the same; gas aside."""
+        here, there = (self.to.lower(), self.data.lower()), (other.to.lower(), other.data.lower())
+        return (*here, self.value) == (*there, other.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +114,11 @@ class Intent:
     """Why it waits, failed or was sent again: a code."""
     facts: dict[str, Any] | None = None
     """Values that belong to the reason."""
+
+    @property
+    def is_void(self) -> bool:
+        """Nobody wants it carried out any more: it was cancelled, or only ever filled a nonce."""
+        return self.cancelling or (bool(self.attempts) and all(a.cancels for a in self.attempts))
 
     @property
     def newest(self) -> Attempt:

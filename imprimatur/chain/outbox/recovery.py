@@ -41,10 +41,7 @@ class Recovery:
         if not lost and not gaps:
             self._missing_since = None
             return Found()
-        if self._missing_since is None:
-            self._missing_since = self._clock()
-        waited = self._clock() - self._missing_since >= self._rules.lost_after
-        if not waited and not (lost and self._replaced(lost[0], view)):
+        if not (lost and self._replaced(lost[0], view)) and not self._waited_enough(view):
             return Found()
         facts = {"transactions": len(lost), "gaps": len(gaps), "head": view.head}
         return Found(
@@ -52,6 +49,16 @@ class Recovery:
             gaps,
             [Alarm(AlarmKind.LOST_BY_CHAIN, facts)],
         )
+
+    def _waited_enough(self, view: View) -> bool:
+        """Whether a chain that goes on has lacked something for long; a node that stands still just lags."""
+        now, patience = self._clock(), self._rules.lost_after
+        if patience and now - view.timestamp > patience:
+            self._missing_since = None
+            return False
+        if self._missing_since is None:
+            self._missing_since = now
+        return now - self._missing_since >= patience
 
     def _replaced(self, intent: Intent, view: View) -> bool:
         """Whether another block is final where this intent was mined."""

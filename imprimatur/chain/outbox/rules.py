@@ -69,8 +69,8 @@ def parse_finality(text: str) -> Finality:
     raise UnknownFinality(f"{text!r} is no rule: write finalized, or a number of confirmations such as 12.")
 
 
-DEVELOPMENT_CHAINS = (1337, 31337)
-"""Chain ids of Hardhat, anvil and Ganache."""
+DEVELOPMENT_CHAINS = (1337, 31337, 131277322940537)
+"""Chain ids of Ganache, of Hardhat and anvil, of eth-tester."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,11 @@ class Rules:
     """Until bytes whose fee is too low are replaced by bytes with a higher one."""
     stuck_after: float = 300.0
     """Until a transaction that nobody mines raises an alarm."""
-    lost_after: float = 60.0
-    """For how long a chain may lack a block that was final before its transactions count as lost."""
+    refused_after: float = 15.0
+    """For how long the contract must refuse a call before that counts: a node may lag behind."""
+    lost_after: float = 600.0
+    """For how long a chain that goes on may lack what was final before that counts as lost. A chain that
+    has another final block at the same height is believed at once; 0: every chain is."""
     max_fee: int = 500 * GWEI
     """Highest fee to sign."""
     low_balance: int = 0
@@ -103,5 +106,7 @@ class Rules:
         """
         if chain_id in DEVELOPMENT_CHAINS:
             # Its node may be restarted without its last blocks; nobody else has them.
-            return cls(chain_id, finality or Confirmations(0), lost_after=0.0, idle_look=1.0)
+            return cls(
+                chain_id, finality or Confirmations(0), refused_after=0.0, lost_after=0.0, idle_look=1.0
+            )
         return cls(chain_id, finality or Finalized())

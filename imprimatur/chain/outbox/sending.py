@@ -8,7 +8,7 @@ from imprimatur.chain.outbox.alarms import Metrics
 from imprimatur.chain.outbox.following import Change
 from imprimatur.chain.outbox.records import Intent
 from imprimatur.chain.rpc import NodeRefused, Rpc
-from imprimatur.chain.transactions import KNOWN_ALREADY
+from imprimatur.chain.transactions import is_known_already
 
 Reason = tuple[str | None, dict[str, Any] | None]
 
@@ -62,10 +62,10 @@ def _reason(answer: str | NodeRefused) -> Reason:
     if not isinstance(answer, NodeRefused):
         return None, None
     text = answer.message.lower()
-    if any(known in text for known in KNOWN_ALREADY):
+    if is_known_already(text):
         return None, None
     if "insufficient funds" in text:
         return "no_funds", None
-    if "underpriced" in text:
+    if any(word in text for word in ("underpriced", "base fee", "fee too low")):
         return "underpriced", None
     return "node_refused", {"message": answer.message[:200]}

@@ -122,8 +122,9 @@ class SqliteStore:
     def in_flight(self, sender: Sender) -> list[Intent]:
         return self._select(sender, "state IN (?, ?) ORDER BY nonce", *IN_FLIGHT)
 
-    def settled_from(self, sender: Sender, nonce: int) -> list[Intent]:
-        return self._select(sender, "state IN (?, ?, ?) AND nonce >= ? ORDER BY nonce", *SETTLED, nonce)
+    def settled_from(self, sender: Sender, nonce: int, most: int) -> list[Intent]:
+        condition = "state IN (?, ?, ?) AND nonce >= ? ORDER BY nonce LIMIT ?"
+        return self._select(sender, condition, *SETTLED, nonce, most)
 
     def next_nonce(self, sender: Sender, at_least: int) -> int:
         (highest,) = self._database.execute(
@@ -132,26 +133,28 @@ class SqliteStore:
         ).fetchone()
         return at_least if highest is None else max(at_least, highest + 1)
 
-    def update(self, sender: Sender, intent: Intent, was: State) -> bool:
-        facts = None if intent.facts is None else json.dumps(intent.facts)
+    def update(self, sender: Sender, after: Intent, before: Intent) -> bool:
         done = self._database.execute(
             'UPDATE intent SET state = ?, "to" = ?, data = ?, value = ?, gas = ?, nonce = ?, tries = ?,'
             " transaction_hash = ?, block_number = ?, block_hash = ?, reason = ?, facts = ?"
-            " WHERE id = ? AND chain_id = ? AND sender = ? AND state = ?",
+            " WHERE id = ? AND chain_id = ? AND sender = ?"
+            " AND state = ? AND nonce IS ? AND transaction_hash IS ?",
             (
-                intent.state,
-                *_call_columns(intent.call),
-                intent.nonce,
-                intent.tries,
-                intent.transaction_hash,
-                intent.block_number,
-                intent.block_hash,
-                intent.reason,
-                facts,
-                intent.id,
+                after.state,
+                *_call_columns(after.call),
+                after.nonce,
+                after.tries,
+                after.transaction_hash,
+                after.block_number,
+                after.block_hash,
+                after.reason,
+                None if after.facts is None else json.dumps(after.facts),
+                after.id,
                 sender.chain_id,
                 sender.address,
-                was,
+                before.state,
+                before.nonce,
+                before.transaction_hash,
             ),
         )
         return done.rowcount == 1
@@ -164,15 +167,19 @@ class SqliteStore:
             (*row, attempt.max_fee, attempt.tip, attempt.cancels, attempt.signed_at, attempt.head),
         )
 
-    def cancel(self, sender: Sender, key: str) -> Intent | None:
-        where = " WHERE chain_id = ? AND sender = ? AND key = ? AND state = ?"
+    def cancel(self, sender: Sender, key: str) -> tuple[Intent, bool] | None:
         row = (sender.chain_id, sender.address, key)
-        self._database.execute(
-            f"UPDATE intent SET state = ?{where}",  # noqa: S608
+        ended = self._database.execute(
+            "UPDATE intent SET state = ? WHERE chain_id = ? AND sender = ? AND key = ? AND state = ?",
             (State.CANCELLED, *row, State.QUEUED),
         )
-        self._database.execute(f"UPDATE intent SET cancelling = 1{where}", (*row, State.SENT))  # noqa: S608
-        return self.find(sender, key)
+        self._database.execute(
+            "UPDATE intent SET cancelling = 1"
+            " WHERE chain_id = ? AND sender = ? AND key = ? AND state IN (?, ?)",
+            (*row, *IN_FLIGHT),
+        )
+        found = self.find(sender, key)
+        return None if found is None else (found, ended.rowcount == 1)
 
     def count(self, sender: Sender) -> dict[State, int]:
         rows = self._database.execute(

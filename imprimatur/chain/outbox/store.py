@@ -25,8 +25,8 @@ class Store(Protocol):
     def in_flight(self, sender: Sender) -> list[Intent]:
         """Sent and mined intents in the order of their nonces."""
 
-    def settled_from(self, sender: Sender, nonce: int) -> list[Intent]:
-        """Settled intents with this nonce or a higher one, in their order."""
+    def settled_from(self, sender: Sender, nonce: int, most: int) -> list[Intent]:
+        """Settled intents with this nonce or a higher one, the lowest first."""
 
     def next_nonce(self, sender: Sender, at_least: int) -> int:
         """The lowest nonce that is above all signed ones and not below `at_least`.
@@ -34,14 +34,20 @@ class Store(Protocol):
         Whoever asks may use it until the transaction ends: two transactions can't commit the same one.
         """
 
-    def update(self, sender: Sender, intent: Intent, was: State) -> bool:
-        """Write all but key, attempts and `cancelling`; False, and nothing, when the state isn't `was`."""
+    def update(self, sender: Sender, after: Intent, before: Intent) -> bool:
+        """Write all but key, attempts and `cancelling`.
+
+        False, and nothing is written, when the row's state, nonce or transaction aren't those of `before`.
+        """
 
     def add_attempt(self, sender: Sender, intent: Intent, attempt: Attempt) -> None:
         """One more signed transaction of an intent."""
 
-    def cancel(self, sender: Sender, key: str) -> Intent | None:
-        """A queued intent becomes cancelled, a sent one is marked; the intent as it is then."""
+    def cancel(self, sender: Sender, key: str) -> tuple[Intent, bool] | None:
+        """A queued intent becomes cancelled, a sent or mined one is marked.
+
+        The intent as it is then, and whether this call ended it; None when there is none.
+        """
 
     def count(self, sender: Sender) -> dict[State, int]:
         """How many intents stand in each state; states without any may be missing."""

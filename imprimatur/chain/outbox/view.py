@@ -6,7 +6,7 @@ from typing import Any
 
 from imprimatur.chain.outbox.records import Sender
 from imprimatur.chain.outbox.rules import Finality
-from imprimatur.chain.rpc import NodeRefused, NodeUnreachable, Rpc
+from imprimatur.chain.rpc import NodeRefused, NodeUnreachable, Rpc, quantity
 from imprimatur.chain.transactions import Fees, fees_from
 from imprimatur.errors import ImprimaturError
 
@@ -23,6 +23,9 @@ class View:
     """A look at the chain. Wei, and wei per gas."""
 
     head: int
+    head_hash: str
+    timestamp: int
+    """Of the newest block, Unix seconds."""
     tagged: Block | None
     """The block with the finality rule's tag."""
     count: int
@@ -63,19 +66,21 @@ def look(rpc: Rpc, sender: Sender, finality: Finality) -> View:
         if isinstance(answer, NodeRefused):
             raise answer
     chain_id, count, balance, head, *tagged = answers
-    if int(chain_id, 16) != sender.chain_id:
+    if quantity(chain_id) != sender.chain_id:
         raise WrongChain(
-            f"The chain node belongs to chain {int(chain_id, 16)}; this outbox sends on chain "
+            f"The chain node belongs to chain {quantity(chain_id)}; this outbox sends on chain "
             f"{sender.chain_id}. Check the node's address."
         )
-    if head is None:
+    if not isinstance(head, dict):
         raise NodeUnreachable("The chain node has no newest block.")
     return View(
-        head=int(head["number"], 16),
-        tagged=(int(tagged[0]["number"], 16), tagged[0]["hash"]) if tagged and tagged[0] else None,
-        count=int(count, 16),
-        balance=int(balance, 16),
-        base_fee=int(head.get("baseFeePerGas", "0x0"), 16),
+        head=quantity(head.get("number")),
+        head_hash=str(head.get("hash")),
+        timestamp=quantity(head.get("timestamp")),
+        tagged=_block(tagged[0]) if tagged and tagged[0] else None,
+        count=quantity(count),
+        balance=quantity(balance),
+        base_fee=quantity(head.get("baseFeePerGas", "0x0")),
         fees=fees_from(head, tip),
     )
 
@@ -84,12 +89,18 @@ def receipts(rpc: Rpc, hashes: Collection[str]) -> dict[str, dict[str, Any]]:
     """The receipts of those transactions that are in a block, by hash."""
     answers = _answers(rpc, [("eth_getTransactionReceipt", [hash]) for hash in hashes]) if hashes else []
     found = zip(hashes, answers, strict=True)
-    return {hash: receipt for hash, receipt in found if receipt is not None and receipt.get("blockHash")}
+    return {
+        hash: receipt for hash, receipt in found if isinstance(receipt, dict) and receipt.get("blockHash")
+    }
 
 
 def block_of(receipt: dict[str, Any]) -> Block:
     """Where a mined transaction stands."""
-    return int(receipt["blockNumber"], 16), receipt["blockHash"]
+    return quantity(receipt.get("blockNumber")), str(receipt.get("blockHash"))
+
+
+def _block(header: dict[str, Any]) -> Block:
+    return quantity(header.get("number")), str(header.get("hash"))
 
 
 def final_blocks(rpc: Rpc, finality: Finality, view: View, blocks: Iterable[Block]) -> set[Block]:
@@ -121,7 +132,7 @@ def _final_hashes(rpc: Rpc, finality: Finality, view: View, numbers: set[int]) -
     headers = dict(zip(needed, answers, strict=True))
     if view.tagged is not None:
         top = headers.get(view.tagged[0])
-        if top is not None and top["hash"] != view.tagged[1]:
+        if top is not None and top.get("hash") != view.tagged[1]:
             return {}  # From a node that doesn't know the tagged block yet.
     return {
         number: headers[number]["hash"] for number, span in spans.items() if _hangs_together(headers, span)
@@ -132,14 +143,21 @@ def _hangs_together(headers: dict[int, dict[str, Any] | None], span: range) -> b
     expected: str | None = None
     for number in span:
         header = headers[number]
-        if header is None or (expected is not None and header["parentHash"] != expected):
+        if not isinstance(header, dict) or (expected is not None and header.get("parentHash") != expected):
             return False
-        expected = header["hash"]
+        expected = str(header.get("hash"))
     return True
+
+
+OLDER_BLOCKS = 512
+"""Blocks that are searched one by one when a node has forgotten their states."""
 
 
 def spender_of(rpc: Rpc, sender: Sender, nonce: int, view: View, since: int) -> tuple[str, Block] | None:
     """The mined transaction that used a nonce, and its block: found, not concluded from what is missing.
+
+    Nodes without an archive have the states of some hundred blocks only; what one refuses to tell is unknown,
+    and looked for above.
 
     Args:
         since: a block number at which the nonce was still free, as far as is known.
@@ -148,20 +166,33 @@ def spender_of(rpc: Rpc, sender: Sender, nonce: int, view: View, since: int) -> 
         None when no node shows it.
     """
     low, high = since, view.head
-    if _count_at(rpc, sender, low) > nonce:
+    used = _is_used(rpc, sender, nonce, low)
+    forgotten = used is None
+    if used:
         low = 0
     while low < high:
         middle = (low + high) // 2
-        if _count_at(rpc, sender, middle) > nonce:
-            high = middle
-        else:
-            low = middle + 1
-    block = rpc.call("eth_getBlockByNumber", [hex(low), True])
+        used = _is_used(rpc, sender, nonce, middle)
+        forgotten = forgotten or used is None
+        low, high = (low, middle) if used else (middle + 1, high)
+    # Whatever is found is checked, so that a wrong turn costs time only. Blocks outlive their states.
+    older = range(low - 1, max(-1, since - 1, low - 1 - OLDER_BLOCKS), -1) if forgotten else ()
+    found = (_spender_in(rpc, sender, nonce, number) for number in (low, *older))
+    return next((spender for spender in found if spender is not None), None)
+
+
+def _is_used(rpc: Rpc, sender: Sender, nonce: int, number: int) -> bool | None:
+    """Whether a nonce was used by the end of a block; None when the node has forgotten its state."""
+    try:
+        return quantity(rpc.call("eth_getTransactionCount", [sender.address, hex(number)])) > nonce
+    except NodeRefused:
+        return None
+
+
+def _spender_in(rpc: Rpc, sender: Sender, nonce: int, number: int) -> tuple[str, Block] | None:
+    block = rpc.call("eth_getBlockByNumber", [hex(number), True])
     for transaction in (block or {}).get("transactions", ()):
-        if transaction["from"].lower() == sender.address.lower() and int(transaction["nonce"], 16) == nonce:
-            return transaction["hash"], (low, block["hash"])
+        mine = str(transaction.get("from")).lower() == sender.address.lower()
+        if mine and quantity(transaction.get("nonce")) == nonce:
+            return str(transaction.get("hash")), _block(block)
     return None
-
-
-def _count_at(rpc: Rpc, sender: Sender, number: int) -> int:
-    return int(rpc.call("eth_getTransactionCount", [sender.address, hex(number)]), 16)

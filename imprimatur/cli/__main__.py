@@ -1,0 +1,3 @@
+from imprimatur.cli import main
+
+main()

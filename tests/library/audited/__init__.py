@@ -1,0 +1,1 @@
+"""A small world to audit, and a node that lies about it."""
