@@ -28,19 +28,20 @@ def transactions(sessions: sessionmaker[Session]) -> Transactions:
 class SqlStore:
     """The outbox's rows in the open transaction of a session.
 
-    Intents without a sender are anybody's: the worker that signs one makes it its account's.
+    `session` is for what a `Purpose` writes beside a settlement. Intents without a sender are anybody's: the
+    worker that signs one makes it its account's.
     """
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        self.session = session
 
     def find(self, sender: Sender, key: str) -> records.Intent | None:
         return next(iter(self._select(sender, Intent.key == key)), None)
 
     def add(self, sender: Sender, key: str, call: Call | None) -> records.Intent:
-        dialect = postgresql if self._session.get_bind().dialect.name == "postgresql" else sqlite
+        dialect = postgresql if self.session.get_bind().dialect.name == "postgresql" else sqlite
         row = {"key": key, "state": IntentState.QUEUED, **_call_columns(call)}
-        self._session.execute(
+        self.session.execute(
             dialect.insert(Intent).values(row).on_conflict_do_nothing(index_elements=["key"])
         )
         found = self.find(sender, key)
@@ -60,7 +61,7 @@ class SqlStore:
 
     def next_nonce(self, sender: Sender, at_least: int) -> int:
         self._lock(sender)
-        highest = self._session.scalar(
+        highest = self.session.scalar(
             sa.select(sa.func.max(Attempt.nonce)).where(
                 Attempt.sender == sender.address, Attempt.chain_id == sender.chain_id
             )
@@ -69,7 +70,7 @@ class SqlStore:
 
     def update(self, sender: Sender, after: records.Intent, before: records.Intent) -> bool:
         chain_id, address = (None, None) if after.nonce is None else (sender.chain_id, sender.address)
-        done = self._session.execute(
+        done = self.session.execute(
             sa.update(Intent)
             .where(
                 Intent.id == after.id,
@@ -95,7 +96,7 @@ class SqlStore:
         return bool(getattr(done, "rowcount", 0) == 1)
 
     def add_attempt(self, sender: Sender, intent: records.Intent, attempt: records.Attempt) -> None:
-        self._session.execute(
+        self.session.execute(
             sa.insert(Attempt).values(
                 intent_id=intent.id,
                 chain_id=sender.chain_id,
@@ -114,7 +115,7 @@ class SqlStore:
     def cancel(self, sender: Sender, key: str) -> tuple[records.Intent, bool] | None:
         self._lock(sender)
         found = sa.select(Intent).where(Intent.key == key, _whose(sender)).with_for_update()
-        row = self._session.scalar(found.execution_options(populate_existing=True))
+        row = self.session.scalar(found.execution_options(populate_existing=True))
         if row is None:
             return None
         ended = row.state is IntentState.QUEUED
@@ -122,23 +123,23 @@ class SqlStore:
             row.state = IntentState.CANCELLED
         elif row.state in IN_FLIGHT:
             row.cancelling = True
-        self._session.flush()
+        self.session.flush()
         return _record(row), ended
 
     def count(self, sender: Sender) -> dict[IntentState, int]:
-        rows = self._session.execute(
+        rows = self.session.execute(
             sa.select(Intent.state, sa.func.count()).where(_whose(sender)).group_by(Intent.state)
         )
         return {row[0]: row[1] for row in rows}
 
     def _lock(self, sender: Sender) -> None:
         """Until the transaction ends nobody else counts this sender's nonces."""
-        if self._session.get_bind().dialect.name == "postgresql":
+        if self.session.get_bind().dialect.name == "postgresql":
             name = f"{sender.chain_id}:{sender.address}"
-            self._session.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(name))))
+            self.session.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(name))))
         else:
             # SQLite has one writer. Whoever writes nothing at all has its lock already.
-            self._session.execute(sa.update(Intent).where(sa.false()).values(id=Intent.id))
+            self.session.execute(sa.update(Intent).where(sa.false()).values(id=Intent.id))
 
     def _select(
         self,
@@ -147,7 +148,7 @@ class SqlStore:
         order: sa.ColumnElement[Any] | InstrumentedAttribute[Any] = Intent.id,
         most: int | None = None,
     ) -> list[records.Intent]:
-        rows = self._session.scalars(
+        rows = self.session.scalars(
             sa.select(Intent)
             .where(condition, _whose(sender))
             .order_by(order)

@@ -2,6 +2,7 @@
 
 import itertools
 import secrets
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from imprimatur.chain.outbox import (
     Overtaken,
     PlainCalls,
     Rules,
+    SqliteStore,
     State,
     Store,
     UnknownFinality,
@@ -685,6 +687,35 @@ def test_the_contract_must_refuse_for_a_while(desk: Desk) -> None:
     desk.now += 16
     desk.settle()
     assert desk.intent("a").state is State.FAILED
+
+
+class Journaling(PlainCalls):
+    """A purpose with a table of its own in the same database."""
+
+    def settled(self, store: Store, intent: Intent) -> None:
+        assert isinstance(store, SqliteStore)
+        store.database.execute("INSERT INTO journal VALUES (?, ?)", (intent.key, intent.state))
+
+
+def test_what_a_settlement_writes_is_one_commit_with_it(desk: Desk) -> None:
+    with sqlite3.connect(desk.path) as database:
+        database.execute("CREATE TABLE journal (key TEXT PRIMARY KEY, state TEXT)")
+    database.close()
+
+    def journal() -> list[tuple[str, str]]:
+        with desk.transactions() as store:
+            assert isinstance(store, SqliteStore)
+            return store.database.execute("SELECT key, state FROM journal ORDER BY key").fetchall()
+
+    desk.outbox = Outbox(desk.chain.rpc, desk.signer, desk.transactions, desk.rules, Journaling())
+    desk.pay("a")
+    desk.pay("b")
+    with desk.transactions() as store:
+        desk.outbox.cancel(store, "b")
+        desk.outbox.cancel(store, "b")
+    assert journal() == [("b", "cancelled")]
+    desk.settle()
+    assert journal() == [("a", "done"), ("b", "cancelled")]
 
 
 # --- settings --------------------------------------------------------------------------------------------

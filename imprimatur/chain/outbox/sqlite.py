@@ -96,17 +96,20 @@ def sqlite_transactions(path: Path) -> Transactions:
 
 
 class SqliteStore:
-    """The outbox's rows through a connection whose transaction the caller opened with BEGIN IMMEDIATE."""
+    """The outbox's rows through a connection whose transaction the caller opened with BEGIN IMMEDIATE.
+
+    `database` is that connection, for what a `Purpose` writes beside a settlement.
+    """
 
     def __init__(self, database: sqlite3.Connection) -> None:
-        self._database = database
+        self.database = database
 
     def find(self, sender: Sender, key: str) -> Intent | None:
         return next(iter(self._select(sender, "key = ?", key)), None)
 
     def add(self, sender: Sender, key: str, call: Call | None) -> Intent:
         values = (sender.chain_id, sender.address, key, State.QUEUED, *_call_columns(call))
-        self._database.execute(
+        self.database.execute(
             'INSERT INTO intent (chain_id, sender, key, state, "to", data, value, gas)'
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (chain_id, sender, key) DO NOTHING",
             values,
@@ -127,14 +130,14 @@ class SqliteStore:
         return self._select(sender, condition, *SETTLED, nonce, most)
 
     def next_nonce(self, sender: Sender, at_least: int) -> int:
-        (highest,) = self._database.execute(
+        (highest,) = self.database.execute(
             "SELECT max(nonce) FROM attempt WHERE chain_id = ? AND sender = ?",
             (sender.chain_id, sender.address),
         ).fetchone()
         return at_least if highest is None else max(at_least, highest + 1)
 
     def update(self, sender: Sender, after: Intent, before: Intent) -> bool:
-        done = self._database.execute(
+        done = self.database.execute(
             'UPDATE intent SET state = ?, "to" = ?, data = ?, value = ?, gas = ?, nonce = ?, tries = ?,'
             " transaction_hash = ?, block_number = ?, block_hash = ?, reason = ?, facts = ?"
             " WHERE id = ? AND chain_id = ? AND sender = ?"
@@ -161,7 +164,7 @@ class SqliteStore:
 
     def add_attempt(self, sender: Sender, intent: Intent, attempt: Attempt) -> None:
         row = (attempt.hash, intent.id, sender.chain_id, sender.address, attempt.raw, attempt.nonce)
-        self._database.execute(
+        self.database.execute(
             "INSERT INTO attempt (hash, intent, chain_id, sender, raw, nonce,"
             " max_fee, tip, cancels, signed_at, head) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (*row, attempt.max_fee, attempt.tip, attempt.cancels, attempt.signed_at, attempt.head),
@@ -169,11 +172,11 @@ class SqliteStore:
 
     def cancel(self, sender: Sender, key: str) -> tuple[Intent, bool] | None:
         row = (sender.chain_id, sender.address, key)
-        ended = self._database.execute(
+        ended = self.database.execute(
             "UPDATE intent SET state = ? WHERE chain_id = ? AND sender = ? AND key = ? AND state = ?",
             (State.CANCELLED, *row, State.QUEUED),
         )
-        self._database.execute(
+        self.database.execute(
             "UPDATE intent SET cancelling = 1"
             " WHERE chain_id = ? AND sender = ? AND key = ? AND state IN (?, ?)",
             (*row, *IN_FLIGHT),
@@ -182,14 +185,14 @@ class SqliteStore:
         return None if found is None else (found, ended.rowcount == 1)
 
     def count(self, sender: Sender) -> dict[State, int]:
-        rows = self._database.execute(
+        rows = self.database.execute(
             "SELECT state, count(*) FROM intent WHERE chain_id = ? AND sender = ? GROUP BY state",
             (sender.chain_id, sender.address),
         )
         return {State(state): number for state, number in rows}
 
     def _select(self, sender: Sender, condition: str, *values: Any) -> list[Intent]:
-        rows = self._database.execute(_SELECT + condition, (sender.chain_id, sender.address, *values))
+        rows = self.database.execute(_SELECT + condition, (sender.chain_id, sender.address, *values))
         return [self._intent(row) for row in rows.fetchall()]
 
     def _intent(self, row: Any) -> Intent:
@@ -212,7 +215,7 @@ class SqliteStore:
         )
 
     def _attempts(self, intent: int, nonce: int) -> tuple[Attempt, ...]:
-        rows = self._database.execute(
+        rows = self.database.execute(
             "SELECT hash, raw, nonce, max_fee, tip, cancels, signed_at, head FROM attempt"
             " WHERE intent = ? AND nonce = ? ORDER BY rowid",
             (intent, nonce),
