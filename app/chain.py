@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imprimatur import address_book
+from imprimatur.chain import node
 from imprimatur.chain.account import kept_recursion_limit
 from imprimatur.chain.adapters import ProviderRpc
 from imprimatur.chain.print_license import CONTRACT, PrintLicense
@@ -48,7 +49,7 @@ class ChainConnection:
         with self._lock:
             if self._licenses is None:
                 rpc = http_rpc(self.url) if self._provider is None else ProviderRpc(self._provider)
-                chain_id = int(rpc.call("eth_chainId", []), 16)
+                chain_id = node.chain_id(rpc)
                 entry = address_book.load(self._deployments, chain_id, CONTRACT)
                 self._licenses = PrintLicense(rpc, entry.address, entry.block)
             return self._licenses

@@ -12,6 +12,7 @@ from app.extensions import db
 from app.jobs.worker import Worker, run_until_signalled
 from app.runtime import runtime
 from app.services import accounts, printers
+from app.services.outbox import Limits
 from imprimatur.chain.signers import open_keystore
 from imprimatur.errors import ImprimaturError
 
@@ -73,5 +74,6 @@ def worker() -> None:
         signer = open_keystore(own.keystore, own.password)
     except ImprimaturError as error:
         raise click.ClickException(str(error)) from error
+    limits = Limits(own.finality, own.max_fee, own.low_balance)
     runtime().files.sweep()
-    run_until_signalled(Worker(db.sessionmaker, runtime().chain, signer, own.finality))
+    run_until_signalled(Worker(db.sessionmaker, runtime().chain, signer, limits))

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.models.base import now
 from app.services import worker_status
 from app.services.contracts import Contracts
-from app.services.outbox import order_outbox
+from app.services.outbox import DEFAULTS, Limits, order_outbox
 from imprimatur.address_book import NotDeployed
-from imprimatur.chain.outbox import Alarm, Finality, Outbox
+from imprimatur.chain.outbox import Alarm, Outbox
 from imprimatur.chain.outbox.view import WrongChain
 from imprimatur.chain.rpc import NodeRefused, NodeUnreachable
 from imprimatur.chain.signers import Signer
@@ -42,12 +42,12 @@ class Worker:
         sessions: sessionmaker[Session],
         contracts: Contracts,
         signer: Signer,
-        finality: Finality | None = None,
+        limits: Limits = DEFAULTS,
     ) -> None:
         self._sessions = sessions
         self._contracts = contracts
         self._signer = signer
-        self._finality = finality
+        self._limits = limits
         self._outbox: Outbox | None = None
         self._alarms: list[Alarm] = []
         self._stopping = threading.Event()
@@ -83,7 +83,7 @@ class Worker:
         try:
             if self._outbox is None:
                 licenses = self._contracts.licenses()
-                self._outbox = order_outbox(self._sessions, licenses, self._signer, self._finality)
+                self._outbox = order_outbox(self._sessions, licenses, self._signer, self._limits)
             changed = self._outbox.step()
             self._tell(self._outbox.alarms())
         except NodeUnreachable as error:

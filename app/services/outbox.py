@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -28,11 +29,29 @@ _REASONS = {"NotAllowed": "not_allowed", "InvalidValidity": "day_passed"}
 """Errors of the contract that an owner can do something about."""
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the platform operator sets instead of a chain's usual rules; None leaves them. Wei."""
+
+    finality: Finality | None = None
+    max_fee: int | None = None
+    low_balance: int | None = None
+
+    def applied_to(self, rules: Rules) -> Rules:
+        """The rules with these limits."""
+        max_fee = rules.max_fee if self.max_fee is None else self.max_fee
+        low_balance = rules.low_balance if self.low_balance is None else self.low_balance
+        return replace(rules, max_fee=max_fee, low_balance=low_balance)
+
+
+DEFAULTS = Limits()
+
+
 def order_outbox(
     sessions: sessionmaker[Session],
     licenses: PrintLicense,
     signer: Signer,
-    finality: Finality | None = None,
+    limits: Limits = DEFAULTS,
     checkpoint: Checkpoint = no_checkpoint,
 ) -> Outbox:
     """The outbox of one operator account. Only one process at a time may run it.
@@ -44,7 +63,7 @@ def order_outbox(
         licenses.rpc,
         signer,
         outbox_store.transactions(sessions),
-        Rules.for_chain(chain_id(licenses.rpc), finality),
+        limits.applied_to(Rules.for_chain(chain_id(licenses.rpc), limits.finality)),
         Orders(sessions, licenses),
         checkpoint=checkpoint,
     )

@@ -4,32 +4,73 @@ Nothing is imported here; what is handed in is used.
 """
 
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from imprimatur.chain.rpc import NodeUnreachable, Rpc, result_of
+from imprimatur.chain.rpc import BATCH_SIZE, NodeUnreachable, Rpc, result_of, result_or_refusal
 
 
 class ProviderRpc(Rpc):
     """The library's `Rpc` over a provider of web3.py, or anything with its `make_request(method, params)`.
 
-    A batch is asked one call after the other.
+    A batch is one request for every `BATCH_SIZE` calls where the provider has a `make_batch_request(calls)`
+    that works, else one after the other.
     """
 
     def __init__(self, provider: Any) -> None:
         self.provider = provider
 
     def call(self, method: str, params: list[Any]) -> Any:
-        # ValueError: an answer that isn't JSON, such as a proxy's error page.
-        lost: tuple[type[Exception], ...] = (OSError, ValueError, *_errors_of_web3())
-        try:
-            return result_of(self.provider.make_request(method, params))
-        except lost as error:
-            trouble = type(error).__name__
-        # Outside of the handler: the cause's text may hold the URL, and with it credentials.
-        raise NodeUnreachable(f"The chain node doesn't answer: {trouble}.")
+        return result_of(_asked(lambda: self.provider.make_request(method, params)))
+
+    def batch(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
+        results: list[Any] = []
+        for start in range(0, len(calls), BATCH_SIZE):
+            results += self._batch(calls[start : start + BATCH_SIZE])
+        return results
+
+    def _batch(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
+        ask = getattr(self.provider, "make_batch_request", None)
+        if ask is not None:
+            try:
+                # TypeError, AttributeError: web3.py sorts entries before it knows that they are answers.
+                answer = _asked(lambda: ask(list(calls)), TypeError, AttributeError)
+            except NotImplementedError:
+                return super().batch(calls)
+            return _results_of(len(calls), answer)
+        return super().batch(calls)
 
     def __repr__(self) -> str:
         return f"ProviderRpc({type(self.provider).__name__})"
+
+
+def _asked(ask: Callable[[], Any], *more: type[Exception]) -> Any:
+    """What a provider answers.
+
+    Raises:
+        NodeUnreachable
+    """
+    # ValueError: an answer that isn't JSON, such as a proxy's error page.
+    lost: tuple[type[Exception], ...] = (OSError, ValueError, *_errors_of_web3(), *more)
+    try:
+        return ask()
+    except lost as error:
+        trouble = type(error).__name__
+    # Outside of the handler: the cause's text may hold the URL, and with it credentials.
+    raise NodeUnreachable(f"The chain node doesn't answer: {trouble}.")
+
+
+def _results_of(count: int, answer: Any) -> list[Any]:
+    """Results or refusals of a batch that the provider sorted by ids. Which ids they are, only it knows."""
+    if isinstance(answer, dict) and answer.get("id") is None and answer.get("error") is not None:
+        return [result_or_refusal(answer)] * count
+    if not isinstance(answer, list) or not all(isinstance(entry, dict) for entry in answer):
+        raise NodeUnreachable("The chain node's answer isn't a JSON-RPC batch.")
+    ids = [entry.get("id") for entry in answer]
+    # Python takes True for 1. An id that is missing or there twice: nobody knows which answer is whose.
+    if len(ids) != count or not all(type(id) is int for id in ids) or ids != sorted(set(ids)):
+        raise NodeUnreachable("The chain node's answers don't fit the questions of the batch.")
+    return [result_or_refusal(entry) for entry in answer]
 
 
 def _errors_of_web3() -> tuple[type[Exception], ...]:

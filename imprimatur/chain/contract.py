@@ -48,11 +48,11 @@ def _speaks_of_a_revert(refused: NodeRefused) -> bool:
 
 
 def _hexadecimal(value: Any, depth: int = 0) -> Iterator[str]:
-    """Every hexadecimal text in a JSON value."""
+    """Every hexadecimal text in a JSON value, down to `_DEEPEST` levels of objects and lists."""
     if isinstance(value, str):
         yield from _HEXADECIMAL.findall(value)
-    elif isinstance(value, dict) and depth < _DEEPEST:
-        for item in value.values():
+    elif isinstance(value, dict | list) and depth < _DEEPEST:
+        for item in value.values() if isinstance(value, dict) else value:
             yield from _hexadecimal(item, depth + 1)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from imprimatur.chain.deadline import deadline_session, set_deadline
 from imprimatur.errors import ImprimaturError
 
 PIECE = 1 << 16
@@ -53,7 +54,7 @@ class HttpPeer:
     def ask(self, body: bytes | None, deadline: float, read_timeout: float | None = None) -> Answer:
         """What the server answers before `deadline` (of `time.monotonic`) to JSON, or to a GET without any.
 
-        The deadline is looked at between the pieces of an answer, so it can pass by one `read_timeout`.
+        Looking up the name, and connecting to further addresses of one name, aren't stopped by it.
 
         Raises:
             NoAnswer
@@ -61,6 +62,7 @@ class HttpPeer:
         import requests
         import urllib3
 
+        set_deadline(deadline)
         left = max(0.001, deadline - time.monotonic())
         limits = (min(left, self._connect_timeout), min(left, read_timeout or self._read_timeout))
         try:
@@ -80,7 +82,7 @@ class HttpPeer:
                 retry_after = _seconds(response.headers.get("Retry-After"))
                 return Answer(status, self._content(response.raw, deadline), retry_after)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            trouble = type(error).__name__
+            trouble = "it takes too long" if time.monotonic() >= deadline else type(error).__name__
         # Outside of the handler: the cause's text holds the URL.
         raise NoAnswer(trouble)
 
@@ -101,7 +103,7 @@ class HttpPeer:
 
         session = getattr(self._threads, "session", None)
         if session is None:
-            session = requests.Session()
+            session = deadline_session()
             # What the environment says is looked up once, not at each question, and ~/.netrc not at all.
             session.proxies = requests.utils.get_environ_proxies(self.url)
             session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
@@ -121,5 +123,5 @@ def _seconds(retry_after: str | None) -> float | None:
         return float(retry_after[:9])
     try:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

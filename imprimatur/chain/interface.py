@@ -25,6 +25,10 @@ PANICS = {
 """Codes of `Panic(uint256)` (Solidity documentation, "Panic via assert and error via require")."""
 
 
+LONGEST_TEXT = 300
+"""Characters of a contract's words in an error's text."""
+
+
 class ContractReverted(ImprimaturError):
     """The contract refused, with a custom error and its values.
 
@@ -34,7 +38,10 @@ class ContractReverted(ImprimaturError):
     """
 
     def __init__(self, name: str, values: Values) -> None:
-        super().__init__(f"The contract refused: {_explain(name, values)}.")
+        text = _explain(name, values)
+        # Whoever wrote the contract, or answers for the node, says how much there is to read.
+        text = text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
+        super().__init__(f"The contract refused: {text}.")
         self.name = name
         self.values = values
 
@@ -111,20 +118,24 @@ def _decode(what: str, parameters: list[dict[str, Any]], data: bytes) -> tuple[A
     """Values of `parameters`.
 
     Raises:
-        MalformedData: too short, too long, or with bytes where there must be zeros.
+        MalformedData: anything but the one encoding of these values, byte for byte: too short, too long, with
+            bytes where there must be zeros, or arranged in another way than compilers do.
     """
-    from eth_abi.abi import decode
+    from eth_abi.abi import decode, encode
     from eth_abi.exceptions import DecodingError
 
     types = [_type_of(p) for p in parameters]
-    static = not any(kind.endswith("]") or kind in ("bytes", "string") for kind in types)
-    if static and not any(kind.startswith("(") for kind in types) and len(data) != 32 * len(types):
+    # Of simple values, whole words of the right number have one encoding only.
+    simple = not any(kind.endswith(("]", ")")) or kind in ("bytes", "string") for kind in types)
+    if simple and len(data) != 32 * len(types):
         raise MalformedData(f"{what} has {len(data)} bytes of data instead of {32 * len(types)}.")
     try:
         values: tuple[Any, ...] = decode(types, data)
     except (DecodingError, ValueError, OverflowError) as error:
         # ValueError: text that isn't UTF-8.
         raise MalformedData(f"{what} can't be read ({type(error).__name__}).") from error
+    if not simple and encode(types, values) != data:
+        raise MalformedData(f"{what} has more in it than its values.")
     return values
 
 

@@ -138,6 +138,14 @@ def result_of(answer: Any) -> Any:
     return answer["result"]
 
 
+def result_or_refusal(answer: Any) -> Any:
+    """As `result_of`, with a refusal handed back as batches have it."""
+    try:
+        return result_of(answer)
+    except NodeRefused as refused:
+        return refused
+
+
 def quantity(answer: Any) -> int:
     """The number (0x…, up to 256 bits) in a node's answer.
 
@@ -268,17 +276,10 @@ def _refuses_all(answer: dict[str, Any]) -> bool:
 def _results_of(ids: list[int], answer: Any) -> list[Any]:
     """Results or refusals in the order of the questions, whatever the order of the answers."""
     if isinstance(answer, dict) and _refuses_all(answer):
-        return [_result_or_refusal(answer)] * len(ids)
+        return [result_or_refusal(answer)] * len(ids)
     if not isinstance(answer, list) or not all(isinstance(entry, dict) for entry in answer):
         raise NodeUnreachable("The chain node's answer isn't a JSON-RPC batch.")
     found = {_id_of(entry): entry for entry in answer}
     if len(found) != len(answer) or found.keys() != set(ids):
         raise NodeUnreachable("The chain node's answers don't fit the questions of the batch.")
-    return [_result_or_refusal(found[id]) for id in ids]
-
-
-def _result_or_refusal(answer: Any) -> Any:
-    try:
-        return result_of(answer)
-    except NodeRefused as refused:
-        return refused
+    return [result_or_refusal(found[id]) for id in ids]

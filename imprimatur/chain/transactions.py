@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from imprimatur.chain.contract import revert_of
-from imprimatur.chain.rpc import NodeRefused, Rpc
+from imprimatur.chain.rpc import NodeRefused, Rpc, quantity
 from imprimatur.chain.signers import Signer
 from imprimatur.errors import ImprimaturError
 
@@ -56,7 +56,7 @@ class Fees:
 
 def next_nonce(rpc: Rpc, sender: str) -> int:
     """The sender's next nonce, pending transactions included."""
-    return int(rpc.call("eth_getTransactionCount", [sender, "pending"]), 16)
+    return quantity(rpc.call("eth_getTransactionCount", [sender, "pending"]))
 
 
 def suggest_fees(rpc: Rpc) -> Fees:
@@ -81,9 +81,9 @@ def fees_from(block: dict[str, Any] | None, tip: str | NodeRefused) -> Fees:
     if not block or "baseFeePerGas" not in block:
         raise NoBaseFee("This chain has no base fee (EIP-1559), which every transaction here relies on.")
     # Not every node has an opinion about tips.
-    wei = MIN_TIP if isinstance(tip, NodeRefused) else max(MIN_TIP, int(tip, 16))
+    wei = MIN_TIP if isinstance(tip, NodeRefused) else max(MIN_TIP, quantity(tip))
     # A full block raises the base fee by an eighth; six of them double it.
-    return Fees(2 * int(block["baseFeePerGas"], 16) + wei, wei)
+    return Fees(2 * quantity(block["baseFeePerGas"]) + wei, wei)
 
 
 def estimate_gas(rpc: Rpc, call: dict[str, Any]) -> int:
@@ -103,7 +103,7 @@ def estimate_gas(rpc: Rpc, call: dict[str, Any]) -> int:
 def gas_from(answer: str | NodeRefused, call: dict[str, Any]) -> int:
     """The gas limit behind a node's estimate, or its refusal; as `estimate_gas`."""
     if not isinstance(answer, NodeRefused):
-        return int(int(answer, 16) * GAS_MARGIN)
+        return int(quantity(answer) * GAS_MARGIN)
     if reverted := revert_of(answer):
         raise reverted from answer
     if "insufficient funds" in answer.message.lower():
@@ -139,13 +139,13 @@ def sign(rpc: Rpc, signer: Signer, to: str, data: str, nonce: int | None = None)
     """
     gas = estimate_gas(rpc, {"from": signer.address, "to": to, "data": data})
     fees = suggest_fees(rpc)
-    balance = int(rpc.call("eth_getBalance", [signer.address, "latest"]), 16)
+    balance = quantity(rpc.call("eth_getBalance", [signer.address, "latest"]))
     if balance < gas * fees.max_fee:
         raise NotEnoughFunds(
             f"{signer.address} holds {balance} wei; this transaction may need {gas * fees.max_fee}. "
             "Send it some ether."
         )
-    chain_id = int(rpc.call("eth_chainId", []), 16)
+    chain_id = quantity(rpc.call("eth_chainId", []))
     nonce = next_nonce(rpc, signer.address) if nonce is None else nonce
     raw, hash = signer.sign_transaction(build(chain_id, nonce, to, data, gas, fees))
     return SignedTransaction(raw, hash, signer.address, nonce)

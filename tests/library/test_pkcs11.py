@@ -109,6 +109,32 @@ def test_a_lost_session_is_opened_again(token):
     assert signs(signer)
 
 
+def test_a_session_is_closed_before_the_next_is_opened(token):
+    """Tokens have few of them. The first signer logged in; when it closes, the second one's key is gone."""
+    first, second = create_token_key(token, "operator", ID), Pkcs11Signer(token, "operator")
+    old = second._session
+    first._session.close()
+    assert list(old.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY})) == []
+    assert signs(second)
+    with pytest.raises(pkcs11.SessionHandleInvalid):
+        old.generate_random(64)
+    assert signs(first)
+    assert signs(second)
+
+
+def test_what_fails_leaves_no_session(token):
+    """Nobody is logged in afterwards: so no session that did it is left."""
+    found = pkcs11.lib(str(token.module)).get_token(token_label=token.label)
+    with pytest.raises(KeyMissing):
+        Pkcs11Signer(token, "operator")
+    found.open(user_pin=PIN).close()
+    create_token_key(token, "operator", ID)._close()
+    found.open(user_pin=PIN).close()
+    with pytest.raises(KeyMissing, match="already"):
+        create_token_key(token, "operator", ID)
+    found.open(user_pin=PIN).close()
+
+
 def test_several_signers_and_threads_share_a_token(token):
     signers = [create_token_key(token, f"operator {n}", bytes([n])) for n in range(3)]
     wrong = []

@@ -7,7 +7,7 @@ from imprimatur.chain import transactions
 from imprimatur.chain.adapters import ProviderRpc
 from imprimatur.chain.interface import ContractReverted
 from imprimatur.chain.rpc import NodeRefused, Rpc
-from imprimatur.chain.transactions import Fees, NoBaseFee, NotEnoughFunds
+from imprimatur.chain.transactions import Fees, NoBaseFee, NotEnoughFunds, is_known_already
 from support.node import running_chain
 
 FILE_HASH = "d1" * 32
@@ -143,10 +143,25 @@ def test_signing_sends_nothing_and_asks_little(chain):
         "transaction already imported",
         "Known transaction",
         "nonce too low: 3",
+        "INTERNAL_ERROR: already known",
+        "(Known transaction)",
+        "err: nonce too low\nnext nonce 4",
     ],
 )
 def test_bytes_that_a_node_has_already(chain, message):
+    assert is_known_already(message)
     transactions.broadcast(Changed(chain.rpc, eth_sendRawTransaction=NodeRefused(-32000, message)), b"\x02")
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["unknown transaction type", "Unknown transaction", "unalreadyknown", "type not supported", ""],
+)
+def test_bytes_that_a_node_does_not_take(chain, message):
+    assert not is_known_already(message)
+    refusing = Changed(chain.rpc, eth_sendRawTransaction=NodeRefused(-32000, message))
+    with pytest.raises(NodeRefused):
+        transactions.broadcast(refusing, b"\x02")
 
 
 def test_bytes_that_a_node_refuses(chain):
@@ -162,6 +177,15 @@ def test_a_provider_of_web3_works_as_well(chain):
 
     rpc = ProviderRpc(HTTPProvider(chain.url))
     owner = chain.account()
+    questions = [
+        ("eth_getBalance", [owner.address, "latest"]),
+        ("eth_noSuchMethod", []),
+        ("eth_getTransactionReceipt", ["0x" + "00" * 32]),
+        ("eth_chainId", []),
+    ]
+    held, refused, nothing, number = rpc.batch(questions)
+    assert (int(held, 16), nothing, int(number, 16)) == (10 * 10**18, None, chain.chain_id)
+    assert isinstance(refused, NodeRefused)
     order = chain.order(owner.address, owner.address, FILE_HASH, 5, "web3")
     signed = transactions.sign(rpc, owner, chain.licenses.address, chain.licenses.issue_call(order))
     transactions.broadcast(rpc, signed.raw)

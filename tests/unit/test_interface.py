@@ -3,7 +3,7 @@
 import secrets
 
 import pytest
-from eth_abi.abi import encode
+from eth_abi.abi import decode, encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -36,6 +36,7 @@ WRAPPINGS = {
         "VM Exception while processing transaction: revert",
         {"0x" + "ab" * 32: {"error": "revert", "program_counter": 7, "return": data}, "name": "c"},
     ),
+    "list": lambda data: NodeRefused(-32000, "reverted", [{"message": "reverted"}, [data]]),
     "parity": lambda data: NodeRefused(-32015, "VM execution error: reverted.", f"Reverted {data}"),
     "message": lambda data: NodeRefused(-32000, f"execution reverted: {data}"),
     "sentence": lambda data: NodeRefused(-32000, f"call to 0x{'ab' * 20} reverted with {data}, sorry"),
@@ -101,6 +102,23 @@ def test_damaged_errors_are_kept_as_they_are(data):
         assert (error.name, error.values) == (data[:10], {"data": data})
     else:
         assert error is None
+
+
+def test_a_contracts_words_are_kept_within_bounds():
+    long = "long " * 100_000
+    error = revert_of(NodeRefused(3, "execution reverted", "0x08c379a0" + encode(["string"], [long]).hex()))
+    assert error.values == {"message": long}
+    assert str(error).startswith("The contract refused: long long")
+    assert len(str(error)) < 350
+    assert len(str(ContractReverted("StringTooLong", {"str": long}))) < 350
+
+
+def test_data_that_goes_too_deep_is_left_alone():
+    nested = DATA
+    for _ in range(5):
+        nested = [nested]
+    assert revert_of(NodeRefused(3, "execution reverted", nested)).name == "LicenseNotFound"
+    assert revert_of(NodeRefused(3, "execution reverted", [nested])) is None
 
 
 json_values = st.recursive(
@@ -180,6 +198,45 @@ def test_logs_that_do_not_fit(chain, issued, change):
     change(log)
     with pytest.raises(MalformedData):
         chain.licenses.interface.decode_event(log)
+
+
+def uri_log(data):
+    topics = [interface_of("PrintLicense").topic("URI"), "0x" + "00" * 32]
+    place = {"blockNumber": "0x1", "blockHash": "0x", "transactionHash": "0x", "logIndex": "0x0"}
+    return {"topics": topics, "data": "0x" + data.hex(), **place}
+
+
+WORD = (0).to_bytes(32)
+TAIL_LATER = (64).to_bytes(32) + WORD + encode(["string"], ["text"])[32:]
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(codec="utf-8")), st.binary(min_size=1, max_size=70))
+def test_values_of_any_length_have_one_encoding(text, more):
+    whole, decode_event = encode(["string"], [text]), interface_of("PrintLicense").decode_event
+    assert decode_event(uri_log(whole)).values["value"] == text
+    for damaged in (whole + more, whole + WORD, whole[:-1], b""):
+        with pytest.raises(MalformedData):
+            decode_event(uri_log(damaged))
+
+
+def test_an_unusual_arrangement_is_no_encoding():
+    assert decode(["string"], TAIL_LATER) == ("text",)
+    with pytest.raises(MalformedData, match="more in it"):
+        interface_of("PrintLicense").decode_event(uri_log(TAIL_LATER))
+
+
+@pytest.mark.parametrize("more", ["00", "00" * 32, "ff" * 32])
+def test_results_have_no_more_than_their_values(chain, issued, more):
+    calls = {"licenseOf": [issued[0].id], "uri": [issued[0].id], "balanceOfBatch": [[], []]}
+    for function, arguments in calls.items():
+        interface = chain.licenses.interface
+        data = interface.encode_call(function, *arguments)
+        call = {"to": chain.licenses.address, "data": data}
+        answer = chain.rpc.call("eth_call", [call, "latest"])
+        interface.decode_result(function, answer)
+        with pytest.raises(MalformedData, match=function):
+            interface.decode_result(function, answer + more)
 
 
 def test_logs_of_others_are_not_ours(chain, issued):

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from imprimatur.chain.adapters import ProviderRpc
 from imprimatur.chain.json_depth import DEEPEST, is_deep
-from imprimatur.chain.rpc import HttpRpc, NodeBusy, NodeRefused, NodeUnreachable, Rpc
+from imprimatur.chain.node import balance, chain_id, has_code, mined_count
+from imprimatur.chain.rpc import BATCH_SIZE, HttpRpc, NodeBusy, NodeRefused, NodeUnreachable, Rpc, quantity
 from support.node import ROOT
 from tools.launcher.processes import free_port
 
@@ -85,6 +86,15 @@ def answer(status=200, **changes):
     return send
 
 
+def result(value):
+    """An answer with this result, null as well."""
+
+    def send(handler, request):
+        handler.reply(json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": value}).encode())
+
+    return send
+
+
 def answers(arrange=lambda entries: entries):
     """A batch whose results repeat the methods; `refuse` is refused."""
 
@@ -125,6 +135,35 @@ def drip(handler, request):
     for _ in range(1000):
         handler.wfile.write(b" ")
         time.sleep(0.02)
+
+
+def slowly(start, piece):
+    """Sends this start, then one piece after the other for four seconds."""
+
+    def send(handler, request):
+        handler.close_connection = True
+        handler.wfile.write(start)
+        for _ in range(80):
+            handler.wfile.write(piece)
+            time.sleep(0.05)
+
+    return send
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+SLOW = {
+    "status": slowly(b"HTTP", b"/"),
+    "headers": slowly(OK + b"X: ", b"a"),
+    "many headers": slowly(OK, b"X: a\r\n"),
+    "size of a chunk": slowly(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"0"),
+    "within a chunk": slowly(OK + b"Transfer-Encoding: chunked\r\n\r\n10000\r\n", b" "),
+    "trailers": slowly(OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: ", b"a"),
+    "body": slowly(OK + b"Content-Length: 1000\r\n\r\n", b" "),
+    "body without length": slowly(OK + b"\r\n", b" "),
+    "packed body": slowly(
+        OK + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"")[:10], b"\0\0\0\xff\xff"
+    ),
+}
 
 
 def endless(handler, request):
@@ -323,6 +362,35 @@ def test_slow_and_endless_answers_end(node, kind):
         patient.batch([("eth_chainId", [])], timeout=0.3)
 
 
+@pytest.mark.parametrize("answering", SLOW.values(), ids=SLOW)
+def test_no_answer_is_so_slow_that_the_deadline_passes(node, answering):
+    """However it is slow, a call returns while the server is still busy answering."""
+    finished = threading.Event()
+
+    def answering_and_telling(handler, request):
+        with suppress(OSError):
+            answering(handler, request)
+            finished.set()
+
+    node.script = [answering_and_telling]
+    rpc = HttpRpc(node.url, read_timeout=2, deadline=0.3, retries=5)
+    with unreachable("takes too long"):
+        rpc.call("eth_chainId", [])
+    assert not finished.is_set()
+    assert len(node.asked) == 1
+    node.script = [answer()]
+    assert rpc.call("eth_chainId", []) == "0x1"
+
+
+def test_a_server_that_does_not_listen_does_not_hold_a_call():
+    """It accepts the connection and never reads, while there is more to say than sockets keep."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        rpc = HttpRpc(f"http://127.0.0.1:{server.getsockname()[1]}", connect_timeout=600, deadline=0.3)
+        with unreachable("takes too long"):
+            rpc.call("eth_sendRawTransaction", ["0" * (32 << 20)])
+
+
 def test_an_answer_is_measured_unpacked(node):
     packed = gzip.compress(json.dumps({"id": 1, "result": "0" * (1 << 22)}).encode())
     assert len(packed) < 1 << 16
@@ -362,7 +430,9 @@ def test_refusals_are_not_repeated(node):
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_busy_node_says_when(node, rpc, status):
     body = b'{"jsonrpc":"2.0","id":1,"error":{"code":429,"message":"slow down"}}'
-    for header, seconds in ((None, None), ("7", 7), ("nonsense", None), ("-5", None)):
+    far = "Mon, 01 Jan 2024 00:00:00 +999999999999999"
+    headers = ((None, None), ("7", 7), ("nonsense", None), ("-5", None), (far, None))
+    for header, seconds in headers:
         node.script = [raw(body, status, [("Retry-After", header)] if header else [])]
         with unreachable(f"busy.*{status}", NodeBusy) as busy:
             rpc.call("eth_sendRawTransaction", [])
@@ -431,6 +501,31 @@ def test_a_batch_refused_as_a_whole_is_refused_entry_by_entry(node, rpc):
     node.script = [raw(b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"batch too large"}}')]
     results = rpc.batch([("a", []), ("b", [])])
     assert [type(result) for result in results] == [NodeRefused] * 2
+
+
+@pytest.mark.parametrize("number", ["0x0", "0x00", "0xfF", "0x" + "f" * 64])
+def test_numbers(number):
+    assert quantity(number) == int(number, 16)
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [None, 7, True, "", "0x", "7", "-0x1", "0x-1", "0x1_0", " 0x1", "0x1\n", "0xg", "0x" + "f" * 65, [], {}],
+)
+def test_what_is_no_number(node, rpc, nonsense):
+    with pytest.raises(NodeUnreachable, match="isn't a number"):
+        quantity(nonsense)
+    node.script = [result(nonsense)]
+    for read in (chain_id, lambda rpc: balance(rpc, "0x"), lambda rpc: mined_count(rpc, "0x")):
+        with unreachable("isn't a number"):
+            read(rpc)
+
+
+@pytest.mark.parametrize("nonsense", [None, 7, "60", []])
+def test_what_is_no_code(node, rpc, nonsense):
+    node.script = [result(nonsense)]
+    with unreachable("isn't a contract's code"):
+        has_code(rpc, "0x")
 
 
 def test_long_batches_are_asked_in_pieces(node):
@@ -513,6 +608,17 @@ class Provider:
         return self.outcome
 
 
+@pytest.fixture
+def provider(node):
+    """web3.py's own, which asks twice only where it is told to."""
+    from imprimatur.chain.account import kept_recursion_limit
+
+    with kept_recursion_limit():
+        from web3 import HTTPProvider
+
+    return HTTPProvider(node.url, exception_retry_configuration=None)
+
+
 def test_a_provider_of_web3_is_an_rpc(node):
     from imprimatur.chain.account import kept_recursion_limit
 
@@ -523,12 +629,10 @@ def test_a_provider_of_web3_is_an_rpc(node):
     node.script = [answer(result="0x7")]
     rpc = ProviderRpc(HTTPProvider(node.url))
     assert rpc.call("eth_chainId", []) == "0x7"
-    assert rpc.batch([("eth_chainId", []), ("eth_chainId", [])]) == ["0x7", "0x7"]
     node.script = [answer(result=None, error={"code": 3, "message": "no", "data": "0x1"})]
     with pytest.raises(NodeRefused) as refused:
         rpc.call("eth_call", [])
     assert refused.value.data == "0x1"
-    assert isinstance(rpc.batch([("eth_call", [])])[0], NodeRefused)
     node.script = [raw(b"<html>", 502)]
     with unreachable("HTTPError"):
         rpc.call("eth_sendRawTransaction", [])
@@ -540,3 +644,59 @@ def test_a_provider_of_web3_is_an_rpc(node):
         ProviderRpc(Provider("text")).call("eth_call", [])
     with pytest.raises(ZeroDivisionError):
         ProviderRpc(Provider(ZeroDivisionError())).call("eth_call", [])
+
+
+def test_a_provider_asks_a_batch_at_once(node, provider):
+    rpc = ProviderRpc(provider)
+    node.script = [answers(lambda e: e[::-1])]
+    methods = [f"m{n}" for n in range(BATCH_SIZE + 1)]
+    assert rpc.batch([(method, []) for method in methods]) == methods
+    assert node.methods == [methods[:-1], methods[-1:]]
+    first, refused, last = rpc.batch((("a", []), ("refuse", [1]), ("b", [])))
+    assert (first, last) == ("a", "b")
+    assert isinstance(refused, NodeRefused)
+    node.asked.clear()
+    assert rpc.batch([]) == []
+    assert node.asked == []
+    node.script = [raw(b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"batch too large"}}')]
+    assert [type(result) for result in rpc.batch([("a", []), ("b", [])])] == [NodeRefused] * 2
+    node.script = [raw(b"<html>", 502), raw(b"<html>"), hang_up]
+    for _ in range(3):
+        with unreachable():
+            rpc.batch([("a", []), ("b", [])])
+
+
+@pytest.mark.filterwarnings("ignore:Received batch response with missing")
+@pytest.mark.parametrize(
+    "arrange",
+    [
+        lambda e: e[1:],
+        lambda e: [*e, e[0]],
+        lambda e: [*e[:-1], e[0]],
+        lambda e: [{**e[0], "id": [1]}, *e[1:]],
+        lambda e: [{**e[0], "id": "0"}, *e[1:]],
+        lambda e: [{**e[0], "id": True}, *e[1:]],
+        lambda e: [{**e[0], "id": None}, *e[1:]],
+        lambda e: [{"id": e[0]["id"]}, *e[1:]],
+        lambda e: [None, *e[1:]],
+        lambda e: [],
+        lambda e: None,
+        lambda e: "text",
+        lambda e: e[0],
+        lambda e: {"entries": e},
+    ],
+)
+def test_a_providers_batch_that_does_not_fit(node, provider, arrange):
+    node.script = [answers(arrange)]
+    with unreachable():
+        ProviderRpc(provider).batch([("a", []), ("b", []), ("c", [])])
+
+
+def test_a_provider_without_batches_is_asked_one_by_one():
+    class Unfinished(Provider):
+        def make_batch_request(self, calls):
+            raise NotImplementedError
+
+    for kind in (Provider, Unfinished):
+        rpc = ProviderRpc(kind({"id": 1, "result": "0x7"}))
+        assert rpc.batch([("a", []), ("b", [])]) == ["0x7", "0x7"]

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ class Pkcs11Signer(AssemblingSigner):
         self._token = token
         self._wanted = {name: value for name, value in (("label", label), ("id", id)) if value is not None}
         self._refused: WrongPin | None = None
+        self._session: Any = None
         self._key: Any = None
         with _ONE_AT_A_TIME:
             super().__init__(self._open())
@@ -96,23 +98,34 @@ class Pkcs11Signer(AssemblingSigner):
             raise _trouble(self._token, error) from error
 
     def _open(self) -> str:
-        """Find the key; its address."""
+        """Find the key, in a new session; its address."""
         from pkcs11 import ObjectClass, PKCS11Error
 
         if self._refused is not None:
             raise self._refused
+        self._close()
         try:
-            session = _session(self._token)
-            key = _only(session, self._wanted, ObjectClass.PRIVATE_KEY)
-            address = _address(_only(session, self._wanted, ObjectClass.PUBLIC_KEY))
+            self._session = _session(self._token)
+            key = _only(self._session, self._wanted, ObjectClass.PRIVATE_KEY)
+            address = _address(_only(self._session, self._wanted, ObjectClass.PUBLIC_KEY))
             _require_kept(key)
         except WrongPin as error:
             self._refused = error
             raise
+        except TokenUnusable:
+            self._close()
+            raise
         except PKCS11Error as error:
+            self._close()
             raise _trouble(self._token, error) from error
         self._key = key
         return address
+
+    def _close(self) -> None:
+        """Tokens have few sessions. One that logged in logs out all; the others then open theirs again."""
+        session, self._session, self._key = self._session, None, None
+        if session is not None:
+            _close(session)
 
 
 def create_token_key(token: Token, label: str, id: bytes) -> Pkcs11Signer:
@@ -152,6 +165,16 @@ def _create(token: Token, label: str, id: bytes) -> None:
         )
     except PKCS11Error as error:
         raise _trouble(token, error) from error
+    finally:
+        _close(session)
+
+
+def _close(session: Any) -> None:
+    from pkcs11 import PKCS11Error
+
+    # What the token has lost already, or its owner logged out of, needs no closing.
+    with suppress(PKCS11Error):
+        session.close()
 
 
 def _session(token: Token, writing: bool = False) -> Any:
@@ -201,16 +224,18 @@ def _logged_in(token: Token, open: Callable[[str | None], Any]) -> Any:
 
 def _only(session: Any, wanted: dict[str, Any], kind: Any) -> Any:
     """The one key of this kind."""
-    import pkcs11
+    from pkcs11 import Attribute, KeyType
 
     half = kind.name.lower().replace("_", " ")
     name = ", ".join(value if isinstance(value, str) else value.hex() for value in wanted.values())
-    try:
-        return session.get_key(object_class=kind, key_type=pkcs11.KeyType.EC, **wanted)
-    except pkcs11.NoSuchKey as error:
-        raise KeyMissing(f"The token has no elliptic {half} {name}.") from error
-    except pkcs11.MultipleObjectsReturned as error:
-        raise KeyMissing(f"The token has several elliptic {half}s {name}. Give label and id.") from error
+    names = {Attribute[name.upper()]: value for name, value in wanted.items()}
+    # All of them: a search that stops early ends some time later, perhaps after its session.
+    found = list(session.get_objects({Attribute.CLASS: kind, Attribute.KEY_TYPE: KeyType.EC, **names}))
+    if not found:
+        raise KeyMissing(f"The token has no elliptic {half} {name}.")
+    if len(found) > 1:
+        raise KeyMissing(f"The token has several elliptic {half}s {name}. Give label and id.")
+    return found[0]
 
 
 def _address(public: Any) -> str:
