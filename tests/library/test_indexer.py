@@ -17,6 +17,7 @@ from imprimatur.chain.events import (
     decoded,
     indexer,
     standard,
+    verified,
 )
 from imprimatur.chain.events.source import Sources
 from imprimatur.chain.interface import interface_of
@@ -210,6 +211,15 @@ def test_reading_ahead_changes_nothing(recorded, truths, tmp_path, seed, verifie
     """Two threads ask the same moving node, so a seed doesn't repeat exactly; the outcome does."""
     rows, tip = chaos(tmp_path / "index.db", recorded, seed, verified, ahead=True)
     assert rows == truths[tip]
+
+
+def test_few_receipts_at_a_time_change_nothing(recorded, truths, tmp_path, monkeypatch):
+    """Pages are cut so that the receipts of few blocks are in memory."""
+    monkeypatch.setattr(verified, "MOST_SUSPECTS", 1)
+    leaf = recorded.leaves[0]
+    desk = Desk(tmp_path / "index.db", recorded.sources)
+    desk.run(RecordedNode(recorded, leaf), Indexer.catch_up, verified=True)
+    assert desk.rows() == truths[leaf]
 
 
 def test_two_commits_are_caught(recorded, truths, tmp_path):

@@ -1,6 +1,8 @@
 """How long an indexer waits for a node that is busy, silent, unwilling or confused."""
 
+import gc
 import sqlite3
+import threading
 
 import pytest
 
@@ -134,3 +136,41 @@ def test_nothing_to_do_before_the_first_block(store):
     progress = late.catch_up()
     assert progress.top is None
     assert not progress.more
+
+
+class Boastful(EmptyChain):
+    """A balancer: who tells the head has more blocks than who answers for them, for some answers."""
+
+    def __init__(self, head, told, lagging):
+        super().__init__(head)
+        self.told = told
+        self.lagging = lagging
+
+    def _answer(self, method, params):
+        if params[0] == "latest":
+            self.head, real = self.told, self.head
+            found = super()._answer(method, params)
+            self.lagging -= 1
+            self.head = self.told if self.lagging <= 0 else real
+            return found
+        return super()._answer(method, params)
+
+
+def test_catching_up_is_not_content_with_less_than_it_was_told(store):
+    assert indexer(Boastful(4, 33, lagging=4), store).catch_up().top.number == 33
+
+
+def test_a_block_that_never_comes_is_a_contradiction(store):
+    with pytest.raises(NodeInconsistent, match="doesn't have all up to it"):
+        indexer(Boastful(4, 33, lagging=99), store).catch_up()
+    assert store.top().number == 4
+
+
+def test_reading_ahead_keeps_no_thread_alive(store):
+    reader = indexer(EmptyChain(200), store, ahead=True, largest_window=16)
+    assert reader.catch_up().top.number == 200
+    (thread,) = [t for t in threading.enumerate() if t.name.startswith("imprimatur-ahead")]
+    del reader
+    gc.collect()
+    thread.join(5)
+    assert not thread.is_alive()

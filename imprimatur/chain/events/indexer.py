@@ -8,6 +8,7 @@ nodes lag, and load balancers jump between them.
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
@@ -53,6 +54,8 @@ class Progress:
     """Whether blocks were forgotten because the chain had replaced them."""
     more: bool = False
     """Whether the next step has something to do at once."""
+    behind: bool = False
+    """Whether who answered didn't have a block that the node, or another behind a balancer, had told of."""
     anchored: int | None = None
     """All up to this block is bound to a trusted one. None: headers fit each other, no more is known."""
 
@@ -127,7 +130,7 @@ class Indexer:
         if not page.heads:
             # Whoever answered doesn't have the blocks that somebody told of.
             self._head = None
-            return Progress(top, head, anchored=self._anchored)
+            return Progress(top, head, behind=True, anchored=self._anchored)
         if top is not None and not follows(top, page.heads[0]):
             self._roll_back(top)
             return self._rolled_back()
@@ -150,10 +153,19 @@ class Indexer:
         while True:
             try:
                 progress = self.step()
-            except (NodeUnreachable, NodeInconsistent):
+            except (NodeUnreachable, NodeInconsistent) as trouble:
                 failures += 1
                 if failures == PATIENCE:
                     raise
+                if isinstance(trouble, NodeBusy):
+                    time.sleep(min(LONGEST_PAUSE, trouble.retry_after or 1.0))
+                continue
+            if progress.behind:
+                failures += 1
+                if failures == PATIENCE:
+                    raise NodeInconsistent(
+                        progress.head, "it told of this block, but doesn't have all up to it"
+                    )
                 continue
             failures = 0
             rows += progress.rows

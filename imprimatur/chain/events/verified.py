@@ -29,6 +29,8 @@ from imprimatur.chain.headers import Header, HeaderInvalid, header_of
 from imprimatur.chain.receipts import ReceiptInvalid, encode_receipt
 from imprimatur.chain.rpc import NodeRefused, Rpc
 
+MOST_SUSPECTS = 50
+"""Blocks whose receipts are asked for at once."""
 ADDRESS_LENGTH = 42
 """Characters of an address with its 0x."""
 
@@ -58,6 +60,10 @@ def fetch(rpc: Rpc, sources: Sources, first: int, last: int) -> Fetched:
     suspects = [
         (head, block) for head, block in zip(heads, blocks, strict=True) if sources.may_be_in(head.bloom)
     ]
+    if len(suspects) > MOST_SUSPECTS:
+        # All receipts of a page are in memory at once: the rest is for the next page.
+        end = suspects[MOST_SUSPECTS][0].number - first
+        heads, blocks, suspects = heads[:end], blocks[:end], suspects[:MOST_SUSPECTS]
     receipts = {
         head.number: found for (head, _), found in zip(suspects, _receipts(rpc, suspects), strict=True)
     }
