@@ -71,6 +71,8 @@ class Readers:
     def _index(self, verified: bool) -> int:
         with tempfile.TemporaryDirectory(dir=self._folder) as folder:
             connection = sqlite3.connect(Path(folder) / "index.db")
+            # Rows are about 1 kB: larger pages than SQLite's 4 kB hold them with less to write.
+            connection.execute("PRAGMA page_size=16384")
             connection.execute("PRAGMA journal_mode=WAL")
             # A power cut may cost the last windows, which are read again; it can't damage the database.
             connection.execute("PRAGMA synchronous=NORMAL")

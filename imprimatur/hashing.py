@@ -26,12 +26,18 @@ class HashingReader:
         self.size = 0
 
     def __iter__(self) -> Iterator[bytes]:
-        while chunk := self._stream.read(CHUNK_SIZE):
+        while chunk := self._read():
             self._hash.update(chunk)
             self.size += len(chunk)
             if self._progress:
                 self._progress(self.size)
             yield chunk
+
+    def _read(self) -> bytes:
+        chunk: bytes | None = self._stream.read(CHUNK_SIZE)
+        if chunk is None:
+            raise BlockingIOError("The source gives no bytes now. Read from one that waits for them.")
+        return chunk
 
     @property
     def digest(self) -> str:

@@ -7,6 +7,7 @@ id is known before the transaction.
 import unicodedata
 
 from imprimatur.errors import ImprimaturError
+from imprimatur.plain_text import is_plain
 
 NUMBER_BITS = 96
 MAX_TEXT_LENGTH = 64
@@ -20,15 +21,17 @@ class InvalidLicenseNumber(ImprimaturError):
 def normalize_number(text: str) -> str:
     """The one spelling of a textual license number: NFC, without surrounding space.
 
+    Characters that the Python at hand doesn't know yet stay as they are.
+
     Raises:
-        InvalidLicenseNumber: empty, too long, or with characters that can't be printed.
+        InvalidLicenseNumber: empty, too long, or with characters that `plain_text` refuses.
     """
     normal = unicodedata.normalize("NFC", text).strip()
     if not normal:
         raise InvalidLicenseNumber("A license number can't be empty.")
     if len(normal) > MAX_TEXT_LENGTH:
         raise InvalidLicenseNumber(f"A license number has at most {MAX_TEXT_LENGTH} characters.")
-    if not normal.isprintable():
+    if not is_plain(normal):
         raise InvalidLicenseNumber("A license number can only contain printable characters.")
     return normal
 

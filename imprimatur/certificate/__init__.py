@@ -17,7 +17,6 @@ from imprimatur.certificate.errors import (
 )
 from imprimatur.certificate.explaining import Explanation, explain
 from imprimatur.certificate.license_state import LicenseState, Outcome
-from imprimatur.certificate.parts import Tag
 from imprimatur.certificate.print_events import Print
 from imprimatur.certificate.statement import Block, ProvenState, Verified
 from imprimatur.certificate.verifying import Anchor, verify
@@ -36,7 +35,6 @@ __all__ = [
     "Print",
     "PrintNotFound",
     "ProvenState",
-    "Tag",
     "Verified",
     "anchor_from",
     "build",

@@ -14,7 +14,7 @@ from typing import Any
 from imprimatur import canonical_json
 from imprimatur.certificate.errors import CertificateInvalid
 from imprimatur.certificate.license_state import LicenseState
-from imprimatur.certificate.parts import Parts, ReceiptProof, StateProof, Tag
+from imprimatur.certificate.parts import Opening, Parts, ReceiptProof, StateProof
 from imprimatur.certificate.print_events import Print
 from imprimatur.certificate.statement import Verified
 from imprimatur.chain.headers import Header, parse_header
@@ -54,7 +54,7 @@ def read(data: bytes) -> Parts:
         header=header,
         proof=ReceiptProof(_number(proof, "transaction"), _number(proof, "log"), _nodes(proof, "nodes")),
         state=_state(_section(members, "state"), header) if "state" in members else None,
-        tag=_tag(_section(members, "tag")) if "tag" in members else None,
+        opening=_opening(_section(members, "tag")) if "tag" in members else None,
     )
 
 
@@ -68,11 +68,11 @@ def _state(members: Members, header: Header) -> StateProof:
     return StateProof(header, _nodes(members, "account"), _nodes(members, "storage"))
 
 
-def _tag(members: Members) -> Tag:
+def _opening(members: Members) -> Opening:
     serial = _member(members, "serial")
     if not isinstance(serial, str):
         raise CertificateInvalid("its part `serial` isn't text.")
-    return Tag(serial, hexadecimal(_account(members, "address")))
+    return Opening(serial, hexadecimal(_account(members, "address")))
 
 
 def _member(members: Members, name: str) -> Any:
@@ -137,8 +137,8 @@ def write(parts: Parts, verified: Verified) -> bytes:
         members["state"] = _state_members(parts.state, verified.state.license)
         if parts.state.header.hash != parts.header.hash:
             members["state"]["block"] = _block_members(parts.state.header)
-    if parts.tag:
-        members["tag"] = {"serial": parts.tag.serial, "address": parts.tag.address.lower()}
+    if verified.tag:
+        members["tag"] = {"serial": verified.tag.serial, "address": verified.tag.address.lower()}
     return canonical_json.dumps(members)
 
 

@@ -1,6 +1,14 @@
 """Why a certificate is refused, or can't be made."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from imprimatur.chain.headers import HeaderInvalid
+from imprimatur.chain.interface import MalformedData
+from imprimatur.chain.receipts import ReceiptInvalid
 from imprimatur.errors import ImprimaturError
+
+_OF_ANOTHER_SHAPE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 class CertificateInvalid(ImprimaturError):
@@ -49,4 +57,21 @@ class PrintNotFound(ImprimaturError):
 
 
 class NodeInconsistent(ImprimaturError):
-    """What the node answered doesn't fit together."""
+    """What the node answered doesn't fit together, or isn't an answer to the question."""
+
+
+@contextmanager
+def understanding(question: str) -> Iterator[None]:
+    """While a node's answer to `question` is taken apart: whatever is missing or of another kind in it is the
+    node's mistake.
+
+    Raises:
+        NodeInconsistent: instead of what Python or a parser says.
+    """
+    try:
+        yield
+    except (*_OF_ANOTHER_SHAPE, HeaderInvalid, MalformedData, ReceiptInvalid) as error:
+        raise NodeInconsistent(
+            f"The node's answer about {question} can't be understood ({type(error).__name__}: {error}). Ask "
+            "again, or another node."
+        ) from error

@@ -6,6 +6,7 @@ from typing import Literal
 
 from imprimatur.certificate.document import hexadecimal
 from imprimatur.certificate.license_state import Outcome
+from imprimatur.certificate.print_events import Print
 from imprimatur.certificate.sentences import SENTENCES
 from imprimatur.certificate.statement import Block, ProvenState, Verified
 from imprimatur.license_id import format_id, owner_of
@@ -41,7 +42,7 @@ def explain(verified: Verified, language: Language = "en") -> Explanation:
         "file_hash": print.file_hash.hex(),
         "commitment": hexadecimal(print.commitment or b""),
     } | _of_block(verified.block)
-    proven = ["consumed", "printer", "file", "announced" if print.commitment else "no_serial"]
+    proven = ["consumed", "printer", "file", "announced" if _is_announced(print) else "no_serial"]
     not_proven = ["produced", "once", "chain"]
     lines = [say[name].format(**facts) for name in proven]
     if verified.tag:
@@ -56,6 +57,11 @@ def explain(verified: Verified, language: Language = "en") -> Explanation:
     return Explanation(
         headline, tuple(lines), tuple(say[name].format(**facts | _of_block(last)) for name in not_proven)
     )
+
+
+def _is_announced(print: Print) -> bool:
+    # A sealed print without a serial has the log entries too, both zero.
+    return print.commitment is not None and any(print.commitment)
 
 
 def _state_lines(state: ProvenState, say: dict[str, str], copy: int) -> list[str]:
@@ -86,8 +92,8 @@ def _of_block(block: Block) -> dict[str, object]:
 def _time(seconds: int) -> str:
     try:
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except (OverflowError, ValueError):
-        # A block that nobody has confirmed can claim any time.
+    except (OSError, OverflowError, ValueError):
+        # A block that nobody has confirmed can claim any time; which error that is depends on the system.
         return f"{seconds} s (Unix)"
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from imprimatur.certificate.print_events import Print
 from imprimatur.chain.headers import Header
-from imprimatur.serials.tag_key import commitment_of
+from imprimatur.serials.tag import Tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +30,15 @@ class StateProof:
 
 
 @dataclass(frozen=True, slots=True)
-class Tag:
-    """What the tag on a part says: its serial and the address of its key."""
+class Opening:
+    """What the file has of a part's tag: with license and copy, which are proven, it opens the commitment."""
 
     serial: str
     address: str
 
-    def opens(self, print: Print) -> bool:
-        """Whether it is the tag that the print's commitment was made for.
-
-        Raises:
-            SerialInvalid: the text is no serial.
-        """
-        return commitment_of(print.id, print.copy, self.serial, self.address) == print.commitment
+    def tag_of(self, print: Print) -> Tag:
+        """The tag of this print. Raises TagInvalid."""
+        return Tag(print.id, print.copy, self.serial, self.address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,4 +50,4 @@ class Parts:
     header: Header
     proof: ReceiptProof
     state: StateProof | None
-    tag: Tag | None
+    opening: Opening | None

@@ -1,7 +1,7 @@
 """The sentences of `explaining`, in English and German."""
 
 ENGLISH = {
-    "anchored": "Proven: the certificate leads to blocks that you trust: {blocks}.",
+    "anchored": "Proven: the certificate leads to blocks of chain {chain} that you trust: {blocks}.",
     "not_anchored": (
         "Consistent, not anchored: everything fits together, but nobody has confirmed that chain {chain} "
         "has these blocks: {blocks}. Compare the hashes with a node or an explorer that you trust."
@@ -56,7 +56,7 @@ ENGLISH = {
 }
 
 GERMAN = {
-    "anchored": "Bewiesen: Das Zertifikat führt zu Blöcken, denen Sie vertrauen: {blocks}.",
+    "anchored": "Bewiesen: Das Zertifikat führt zu Blöcken der Kette {chain}, denen Sie vertrauen: {blocks}.",
     "not_anchored": (
         "Widerspruchsfrei, nicht verankert: Alles passt zusammen, aber niemand hat bestätigt, dass die "
         "Kette {chain} diese Blöcke hat: {blocks}. Vergleichen Sie die Hashes mit einem Knoten oder "

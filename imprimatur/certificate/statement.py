@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from imprimatur.certificate.license_state import LicenseState, Outcome
-from imprimatur.certificate.parts import Tag
 from imprimatur.certificate.print_events import Print
+from imprimatur.serials.tag import Tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,10 @@ class ProvenState:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a certificate proves: all of it when `anchored`, else only if its blocks belong to the chain."""
+    """What a certificate proves: all of it when `anchored`, else only if its blocks belong to the chain.
+
+    `contract` has 20 bytes; `tag` is the part's, without its key, when the certificate opens the commitment.
+    """
 
     chain_id: int
     contract: bytes

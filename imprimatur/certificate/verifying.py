@@ -25,7 +25,7 @@ from imprimatur.chain.headers import Header, HeaderInvalid
 from imprimatur.chain.keccak import keccak256
 from imprimatur.chain.print_license import CONTRACT
 from imprimatur.chain.receipts import ReceiptInvalid, decode_receipt
-from imprimatur.serials.text import SerialInvalid
+from imprimatur.serials.tag import TagInvalid
 
 _ACCOUNT_FIELDS = 4
 _STORAGE_ROOT = 2
@@ -33,7 +33,7 @@ _MALFORMED = (
     HeaderInvalid,
     NotCanonical,
     ReceiptInvalid,
-    SerialInvalid,
+    TagInvalid,
     rlp_codec.RlpInvalid,
     trie.ProofInvalid,
 )
@@ -71,6 +71,7 @@ def verify(data: bytes, book: Path, anchor: Anchor | None = None) -> Verified:
 
     Raises:
         CertificateInvalid: it proves nothing; the reason is in the error.
+        AddressBookDamaged: the address book of its chain can't be read.
     """
     try:
         parts = document.read(data)
@@ -89,10 +90,10 @@ def verify(data: bytes, book: Path, anchor: Anchor | None = None) -> Verified:
 def _require_ours(parts: Parts, book: Path) -> None:
     contract = document.hexadecimal(parts.contract)
     try:
-        trusted = address_book.load(book, parts.chain_id, CONTRACT).address
+        trusted = address_book.trusted(book, parts.chain_id, CONTRACT)
     except address_book.NotDeployed as error:
         raise ForeignContract(parts.chain_id, contract) from error
-    if contract != trusted.lower():
+    if contract not in trusted:
         raise ForeignContract(parts.chain_id, contract)
 
 
@@ -102,15 +103,14 @@ def establish(parts: Parts) -> Verified:
     Raises:
         CertificateInvalid: they contradict each other.
         ProofInvalid: the nodes don't lead where they should.
-        ReceiptInvalid, RlpInvalid, SerialInvalid: a value isn't what it should be.
+        ReceiptInvalid, RlpInvalid, TagInvalid: a value isn't what it should be.
     """
     print = _print(parts.proof, parts.header, parts.contract)
     state = _state(parts, parts.state, print) if parts.state else None
-    if parts.tag and not parts.tag.opens(print):
+    tag = parts.opening.tag_of(print) if parts.opening else None
+    if tag and tag.commitment != print.commitment:
         raise CertificateInvalid("the serial and tag in it don't open the commitment.")
-    return Verified(
-        parts.chain_id, parts.contract, print, _block(parts.header), state, parts.tag, anchored=False
-    )
+    return Verified(parts.chain_id, parts.contract, print, _block(parts.header), state, tag, anchored=False)
 
 
 def _block(header: Header) -> Block:

@@ -8,6 +8,7 @@ known only afterwards. Schema: `imprimatur/schemas/manifest.v1.json`.
 import base64
 import binascii
 import hashlib
+import re
 import unicodedata
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from imprimatur import canonical_json, schemas
 from imprimatur.errors import ImprimaturError
 from imprimatur.license_id import format_id, parse_id
+from imprimatur.plain_text import is_plain
 from imprimatur.sealing.keys import InvalidKey, check_public_key
 
 VERSION = 1
@@ -24,6 +26,13 @@ MAX_SIZE = 128 * 1024
 MAX_THUMBNAIL = 48 * 1024
 """Bytes of a picture."""
 
+MAX_FILE_NAME = 255
+"""Bytes of a file's name in UTF-8: what file systems take."""
+
+_RESERVED = re.compile(
+    r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9\u00b9\u00b2\u00b3]) *(?:\..*)?", re.IGNORECASE
+)
+"""Names that are devices on Windows, whatever ending follows."""
 _MAGIC = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}
 
 
@@ -83,11 +92,7 @@ class Manifest:
         Raises:
             ManifestInvalid: a value is out of bounds; names it.
         """
-        try:
-            return canonical_json.dumps(self.to_document())
-        except canonical_json.NotCanonical as error:
-            # JSON Schema takes 1.0 for an integer; here it has no spelling.
-            raise ManifestInvalid(f"The manifest isn't valid: {error}") from error
+        return written(self.to_document())
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Manifest":
@@ -96,7 +101,9 @@ class Manifest:
         Raises:
             ManifestInvalid: with the reason.
         """
-        return cls.from_document(read_canonical(data))
+        manifest = cls.from_document(read_canonical(data))
+        require_same(manifest.to_bytes(), data)
+        return manifest
 
     def to_document(self) -> dict[str, Any]:
         """The JSON value. Raises ManifestInvalid."""
@@ -166,6 +173,22 @@ def read_canonical(data: bytes) -> Any:
         raise ManifestInvalid(f"The manifest can't be read: {error}") from error
 
 
+def written(document: Any) -> bytes:
+    """Canonical bytes of a document that follows the schema. Raises ManifestInvalid."""
+    try:
+        return canonical_json.dumps(document)
+    except canonical_json.NotCanonical as error:
+        # JSON Schema takes 1.0 for an integer; here it has no spelling.
+        raise ManifestInvalid(f"The manifest isn't valid: {error}") from error
+
+
+def require_same(written: bytes, data: bytes) -> None:
+    """Refuse what was read when it would be written otherwise: whatever a check of its form has overlooked,
+    nobody can change a bit. Raises ManifestInvalid."""
+    if written != data:
+        raise ManifestInvalid("The manifest isn't valid: a value has another spelling than ours.")
+
+
 def check_address(address: str, place: str) -> None:
     """Refuse other spellings of an address than the one with EIP-55's checksum. Raises ManifestInvalid."""
     from eth_utils.address import is_checksum_address
@@ -185,16 +208,11 @@ def _check(document: Any) -> None:
     check_schema(document, "manifest")
     check_address(document["license"]["contract"], "the contract's address")
     about = document.get("print", {})
-    texts = {"file name": document["file"]["name"]} | {
-        k: about[k] for k in ("material", "site") if k in about
-    }
-    for place, text in texts.items():
-        # isprintable also refuses what turns the direction of text around, and half surrogate pairs.
-        if not text.isprintable() or text != text.strip() or unicodedata.normalize("NFC", text) != text:
-            raise ManifestInvalid(
-                f"The manifest isn't valid: the {place} has to be printable text in Unicode's NFC without "
-                "surrounding space."
-            )
+    _check_text("file name", document["file"]["name"])
+    _check_file_name(document["file"]["name"])
+    for place in ("material", "site"):
+        if place in about:
+            _check_text(place, about[place])
     if recipient := document.get("logRecipient"):
         try:
             check_public_key(bytes.fromhex(recipient))
@@ -202,6 +220,23 @@ def _check(document: Any) -> None:
             raise ManifestInvalid(f"The manifest isn't valid: its log recipient: {error}") from error
     if picture := document.get("thumbnail"):
         _check_thumbnail(picture["mediaType"], picture["data"])
+
+
+def _check_text(place: str, text: str) -> None:
+    if not is_plain(text) or text != text.strip() or unicodedata.normalize("NFC", text) != text:
+        raise ManifestInvalid(
+            f"The manifest isn't valid: the {place} has to be printable text in Unicode's NFC without "
+            "surrounding space."
+        )
+
+
+def _check_file_name(name: str) -> None:
+    """What the schema's pattern doesn't say, so that the file can have this name on every system."""
+    if len(name.encode()) > MAX_FILE_NAME or name.endswith(".") or _RESERVED.fullmatch(name):
+        raise ManifestInvalid(
+            f"The manifest isn't valid: a file name has at most {MAX_FILE_NAME} bytes in UTF-8, no dot at "
+            "its end, and isn't that of a device such as CON."
+        )
 
 
 def _check_thumbnail(media_type: str, text: str) -> None:

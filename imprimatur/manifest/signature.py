@@ -8,7 +8,6 @@ The signature isn't part of the hash: it can be made before or after the order, 
 
 from dataclasses import dataclass
 
-from imprimatur import canonical_json
 from imprimatur.chain.signature_check import is_signed_by, typed_data_digest
 from imprimatur.chain.signers import Signer
 from imprimatur.chain.typed_data import Domain, Types, license_domain
@@ -17,6 +16,8 @@ from imprimatur.manifest.document import (
     check_address,
     check_schema,
     read_canonical,
+    require_same,
+    written,
 )
 
 MANIFEST: Types = {
@@ -44,7 +45,7 @@ class SignedManifest:
         }
         check_schema(document)
         check_address(self.signer, "the signer's address")
-        return canonical_json.dumps(document)
+        return written(document)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "SignedManifest":
@@ -57,7 +58,9 @@ class SignedManifest:
         check_schema(document)
         check_address(document["signer"], "the signer's address")
         manifest = Manifest.from_document(document["manifest"])
-        return cls(manifest, document["signer"], bytes.fromhex(document["signature"][2:]))
+        signed = cls(manifest, document["signer"], bytes.fromhex(document["signature"][2:]))
+        require_same(signed.to_bytes(), data)
+        return signed
 
     def has_key_signature(self) -> bool:
         """Whether the signature was made with the signer's key. Asks nobody; False for contract accounts."""

@@ -2,15 +2,17 @@
 
 Rights are read from the contract's events, as they stood where the license was issued in the chain's order:
 exact within a block too, and no archive of old states is needed. Only the signature of a contract account
-is asked for at that block.
+is asked for as of that block, which means at its end: JSON-RPC can't ask in between, so what such an account
+comes to agree to later in the same block counts too.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from imprimatur.chain.contract import EXECUTION_REVERTED, block_parameter
 from imprimatur.chain.interface import DecodedEvent
-from imprimatur.chain.node import chain_id
+from imprimatur.chain.node import chain_id, has_code
 from imprimatur.chain.orders import Right
 from imprimatur.chain.print_license import PrintLicense
 from imprimatur.chain.rpc import NodeRefused
@@ -21,6 +23,14 @@ from imprimatur.manifest.signature import SignedManifest, digest
 
 _MAGIC_1271 = "1626ba7e"
 """Selector of ERC-1271's isValidSignature, and its answer when a signature is valid."""
+_FAILED_CALL = re.compile(
+    r"revert|out ?of ?gas|invalid ?(fe)? ?(opcode|jump|operation)|opcode ?(not ?found|not ?defined)"
+    r"|bad ?(instruction|jump)|stack ?(under|over|limit)|write protection|static ?(call|state)"
+    r"|return data out of bounds|out ?of ?offset|gas uint64 overflow|vm ?(execution error|exception)",
+    re.IGNORECASE,
+)
+"""How nodes name what ends a contract's code: geth, Erigon, Nethermind, Besu, Reth, Hardhat, anvil. A state
+that a node has thrown away is none of it."""
 
 
 class ManifestRefused(ImprimaturError):
@@ -72,18 +82,14 @@ def verify_manifest(signed: SignedManifest | bytes, licenses: PrintLicense, id: 
     Raises:
         ManifestInvalid: no canonical manifest.
         ManifestRefused: one of its subclasses, with the reason.
-        NodeRefused: such as a contract's signature at a block whose state the node has forgotten.
+        NodeRefused: such as a contract's signature at a block whose state the node has forgotten. Signatures
+            of keys need no old state.
     """
     if isinstance(signed, bytes):
         signed = SignedManifest.from_bytes(signed)
     manifest = signed.manifest
     _check_place(manifest, licenses, id)
     event = _named_by(manifest, licenses)
-    if event.values["fileHash"] != int(manifest.file_hash, 16):
-        raise ManifestOfAnotherFile(
-            f"The chain names this manifest for the file {event.values['fileHash']:064x}, but it describes "
-            f"the file {manifest.file_hash}. Ask the owner for a correct manifest."
-        )
     needed = Right.ISSUE if event.name == "LicenseIssued" else Right.APPROVE_FILE
     right = _right_used(signed.signer, licenses, event, needed)
     if not signed.has_key_signature() and not _contract_agreed(signed, licenses, event):
@@ -110,8 +116,14 @@ def _check_place(manifest: Manifest, licenses: PrintLicense, id: int) -> None:
 
 
 def _named_by(manifest: Manifest, licenses: PrintLicense) -> DecodedEvent:
-    """The event with the manifest's hash. For a file approved later the last approval counts."""
-    hash = manifest.hash
+    """The event with the manifest's hash beside that of its file. For a file approved later the last approval
+    counts; an approval of another file with this hash was a mistake and hides nothing.
+
+    Raises:
+        ManifestOfAnotherFile: the hash stands beside another file only.
+        ManifestNotOnChain: it doesn't stand there at all.
+    """
+    hash, file_hash = manifest.hash, int(manifest.file_hash, 16)
     last: dict[int, DecodedEvent] = {}
     issued = None
     for event in licenses.events("LicenseIssued", "FileApproved", id=manifest.id):
@@ -124,11 +136,16 @@ def _named_by(manifest: Manifest, licenses: PrintLicense) -> DecodedEvent:
             f"The license {format_id(manifest.id)} isn't on the chain. Is the contract searched from "
             "its first block?"
         )
-    if issued.values["manifestHash"] == hash:
-        return issued
-    for event in last.values():
-        if event.values["manifestHash"] == hash and event.values["approved"]:
+    approved = [event for event in last.values() if event.values["approved"]]
+    named = [event for event in [issued, *approved] if event.values["manifestHash"] == hash]
+    for event in named:
+        if event.values["fileHash"] == file_hash:
             return event
+    if named:
+        raise ManifestOfAnotherFile(
+            f"The chain names this manifest for the file {named[0].values['fileHash']:064x}, but it "
+            f"describes the file {manifest.file_hash}. Ask the owner for a correct manifest."
+        )
     raise ManifestNotOnChain(
         f"The chain doesn't name this manifest for license {format_id(manifest.id)}, or its file is no "
         "longer approved. Download it again; if that doesn't help, ask the owner."
@@ -172,15 +189,22 @@ def _time_of(licenses: PrintLicense, event: DecodedEvent) -> int:
 
 
 def _contract_agreed(signed: SignedManifest, licenses: PrintLicense, event: DecodedEvent) -> bool:
-    """Whether the signer is a contract that took the signature at the event's block (ERC-1271)."""
+    """Whether the signer is a contract that takes the signature at the end of the event's block (ERC-1271).
+
+    A call that fails, for whatever reason of the contract's, doesn't agree.
+    """
     from eth_abi.abi import encode
 
+    # A contract's code stays (EIP-6780), and every node has that of today: where there is none, there is
+    # nothing to ask, and no old state is needed to say so.
+    if not has_code(licenses.rpc, signed.signer):
+        return False
     arguments = encode(["bytes32", "bytes"], [digest(signed.manifest), signed.signature]).hex()
     call = {"to": signed.signer, "data": f"0x{_MAGIC_1271}{arguments}"}
     try:
         answer = licenses.rpc.call("eth_call", [call, block_parameter(event.block_hash)])
     except NodeRefused as error:
-        if error.code == EXECUTION_REVERTED or "revert" in error.message.lower():
+        if error.code == EXECUTION_REVERTED or _FAILED_CALL.search(f"{error.message} {error.data}"):
             return False
         raise
     return str(answer) == "0x" + _MAGIC_1271.ljust(64, "0")

@@ -17,6 +17,7 @@ from queue import SimpleQueue
 from typing import Any, BinaryIO
 
 from imprimatur.sealing.age import check_header, failure_of, holds_header, identity, load_pyrage
+from imprimatur.sealing.source import read_from
 
 PIECE_SIZE = 1 << 19
 """Bytes of the sealed file decrypted at a time; a stream holds a few pieces. Smaller ones cost more changes
@@ -161,6 +162,7 @@ class PlainStream(io.RawIOBase):
             NotForThisKey: the file was sealed to another key.
             SealedFileDamaged: cut, changed, prolonged, or no sealed file.
             ValueError: the stream is closed.
+            BlockingIOError: the source has no bytes at the moment, and isn't at its end.
             Exception: whatever the source raised.
         """
         if size is None or size < 0:
@@ -230,7 +232,7 @@ class PlainStream(io.RawIOBase):
     def _begin(self) -> _Decryption:
         """Start decrypting, once the source has shown a header."""
         start = b""
-        while not holds_header(start) and (piece := self._source.read(PIECE_SIZE)):
+        while not holds_header(start) and (piece := read_from(self._source, PIECE_SIZE)):
             start += piece
         check_header(start)
         self._ahead = start
@@ -244,13 +246,14 @@ class PlainStream(io.RawIOBase):
 
     def _next_sealed(self) -> bytes:
         ahead, self._ahead = self._ahead, b""
-        return ahead or self._source.read(PIECE_SIZE)
+        return ahead or read_from(self._source, PIECE_SIZE)
 
 
 def open_sealed(source: BinaryIO, file_key: bytes, *, hashing: bool = False) -> PlainStream:
     """The plain bytes of the sealed file `source`, with their SHA-256 at the end if `hashing`.
 
-    Nothing is read before the first `read`. Any object with `read(size)` is a source; close it yourself.
+    Nothing is read before the first `read`. Any object whose `read(size)` waits for bytes is a source; close
+    it yourself.
 
         with path.open("rb") as source, open_sealed(source, file_key, hashing=True) as plain:
             for piece in iter(lambda: plain.read(1 << 16), b""):

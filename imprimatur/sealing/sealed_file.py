@@ -8,6 +8,7 @@ from typing import BinaryIO
 from imprimatur.hashing import Progress
 from imprimatur.sealing.age import load_pyrage, recipient
 from imprimatur.sealing.keys import key_commitment, new_key, public_key
+from imprimatur.sealing.source import read_from
 
 PIECE_SIZE = 1 << 18
 """Bytes read at a time: four of age's chunks."""
@@ -44,7 +45,7 @@ class _Source(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         try:
-            data = self._source.read(len(buffer))
+            data = read_from(self._source, len(buffer))
             buffer[: len(data)] = data
             self.hash.update(data)
             self.size += len(data)
@@ -86,14 +87,26 @@ class _Target:
         self._target.flush()
 
 
+def _signal_in(error: BaseException) -> BaseException | None:
+    """What a signal's handler raised where Python had just entered or left our part of the work: pyrage makes
+    an error of it that only names it."""
+    name, _, value = str(error).partition(": ")
+    if name == "KeyboardInterrupt":
+        return KeyboardInterrupt()
+    if name == "SystemExit":
+        return SystemExit(int(value) if value.isdigit() else value)
+    return None
+
+
 def seal(source: BinaryIO, target: BinaryIO, progress: Progress | None = None) -> SealedFile:
     """Encrypt the rest of `source` to a fresh file key and write it to `target`, in one pass.
 
-    Any object with `read(size)` is a source: for an upload, the web framework's request stream. `progress`
-    is called with the plain bytes done so far; an exception from it stops the sealing. Neither stream is
-    closed. After a failure the target holds a torn file: delete it.
+    Any object whose `read(size)` waits is a source: for an upload, the web framework's request stream.
+    `progress` is called with the plain bytes done so far; an exception from it stops the sealing. Neither
+    stream is closed. After a failure the target holds a torn file: delete it.
 
     Raises:
+        BlockingIOError: the source has no bytes at the moment, and isn't at its end.
         Exception: whatever `source`, `target` or `progress` raised, as they raised it.
     """
     file_key = new_key()
@@ -102,8 +115,8 @@ def seal(source: BinaryIO, target: BinaryIO, progress: Progress | None = None) -
         load_pyrage().encrypt_io(
             io.BufferedReader(reader, PIECE_SIZE), writer, [recipient(public_key(file_key))]
         )
-    except BaseException:
-        if failure := reader.failure or writer.failure:
+    except BaseException as error:
+        if failure := reader.failure or writer.failure or _signal_in(error):
             raise failure from None
         raise
     if writer.failure:

@@ -4,15 +4,16 @@
 
 `id` and `copy` are 32 bytes each, big endian, HKDF (RFC 5869) has no salt and gives 32 bytes. The job key is
 the X25519 key of this one print (`keyRecipient` on the chain), the log recipient the owner's key from the
-manifest. The commitment binds the serial, so one key stream never covers two serials.
+manifest. The commitment binds the serial, so one key stream never covers two serials: two would tell each
+other to everybody who sees both entries.
 """
 
 from dataclasses import dataclass
 
 from imprimatur.errors import ImprimaturError
 from imprimatur.sealing.keys import InvalidKey, check_public_key, check_secret
-from imprimatur.serials.tag_key import commitment_of
-from imprimatur.serials.text import SerialInvalid, from_word, to_word
+from imprimatur.serials.tag_key import PartInvalid, check_place, commitment_of
+from imprimatur.serials.text import WORD_SIZE, SerialInvalid, from_word, to_word
 
 ENTRY_SIZE = 32
 
@@ -23,21 +24,40 @@ class EntryUnreadable(ImprimaturError):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The print that an entry belongs to; `commitment` has 32 bytes, as in `SerialRegistered`."""
+    """The print that an entry belongs to; `commitment` has 32 bytes, as in `SerialRegistered`.
+
+    Raises:
+        PartInvalid: a value is out of bounds.
+    """
 
     id: int
     copy: int
     commitment: bytes
 
+    def __post_init__(self) -> None:
+        check_place(self.id, self.copy)
+        if len(self.commitment) != WORD_SIZE:
+            raise PartInvalid(f"A commitment has {WORD_SIZE} bytes, not {len(self.commitment)}.")
 
-def encrypt_serial(serial: str, part: Part, secret: bytes, public: bytes) -> bytes:
-    """The entry (32 bytes). A printer gives its job's secret key and the log recipient; raw 32 bytes both.
+
+def encrypt_serial(
+    serial: str, id: int, copy: int, tag_address: str, job_key: bytes, log_recipient: bytes
+) -> tuple[bytes, bytes]:
+    """Both log entries of a part, 32 bytes each: the commitment, and the encrypted serial.
+
+    Args:
+        tag_address: address of the part's tag key.
+        job_key: secret X25519 key of this print (raw 32 bytes), and of no other.
+        log_recipient: public key from the manifest (raw 32 bytes).
 
     Raises:
         SerialInvalid: the text is no serial.
+        PartInvalid: id, copy or address is out of bounds.
         InvalidKey: a key of another size, or a log recipient of low order.
     """
-    return _combined(to_word(serial), part, secret, public)
+    # Not the caller's: under a commitment to another serial the key stream would be used twice.
+    part = Part(id, copy, commitment_of(id, copy, serial, tag_address))
+    return part.commitment, _combined(to_word(serial), part, job_key, log_recipient)
 
 
 def open_entry(entry: bytes, part: Part, secret: bytes, public: bytes, tag_address: str | None = None) -> str:
@@ -53,6 +73,7 @@ def open_entry(entry: bytes, part: Part, secret: bytes, public: bytes, tag_addre
 
     Raises:
         EntryUnreadable: another key, a damaged entry, or a serial that the commitment doesn't hold.
+        PartInvalid: the tag's address isn't one.
         InvalidKey: a key of another size, or a public key of low order.
     """
     if len(entry) != ENTRY_SIZE:
@@ -64,7 +85,9 @@ def open_entry(entry: bytes, part: Part, secret: bytes, public: bytes, tag_addre
             f"The log entry of copy {part.copy} can't be read with this key: it was made for another one, or "
             "without a serial."
         ) from error
-    if tag_address and commitment_of(part.id, part.copy, serial, tag_address) != part.commitment:
+    if tag_address is None:
+        return serial
+    if commitment_of(part.id, part.copy, serial, tag_address) != part.commitment:
         raise EntryUnreadable(
             f"The log entry of copy {part.copy} says {serial}, but the chain's commitment is to another "
             "serial or tag. The printer contradicts itself: ask the print shop."
@@ -76,8 +99,6 @@ def _combined(word: bytes, part: Part, secret: bytes, public: bytes) -> bytes:
     from Crypto.Hash import SHA256
     from Crypto.Protocol.KDF import HKDF
 
-    if len(part.commitment) != 32:
-        raise ValueError(f"A commitment has 32 bytes, not {len(part.commitment)}.")
     info = part.id.to_bytes(32, "big") + part.copy.to_bytes(32, "big") + part.commitment
     # With one key asked for, HKDF gives bytes; its type also names the tuple of several.
     stream = HKDF(_shared_secret(secret, public), ENTRY_SIZE, b"", SHA256, context=info)

@@ -17,7 +17,14 @@ from urllib.parse import quote, unquote, urlsplit
 
 from imprimatur.errors import ImprimaturError
 from imprimatur.license_id import owner_of
-from imprimatur.serials.tag_key import MAX_COPY, TagKey, TagKeyInvalid, commitment_of
+from imprimatur.serials.tag_key import (
+    PartInvalid,
+    TagKey,
+    TagKeyInvalid,
+    check_place,
+    checked_address,
+    commitment_of,
+)
 from imprimatur.serials.text import SerialInvalid, checked
 
 MAX_BASE_LENGTH = 128
@@ -38,7 +45,8 @@ class TagInvalid(ImprimaturError):
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """One part: copy `copy` of license `id`, its serial, the address of its tag key (with checksum).
+    """One part: copy `copy` of license `id`, its serial, the address of its tag key. The address is kept with
+    its checksum, also when it was given in lower case.
 
     `key` is the secret, None when only the public part is at hand; repr doesn't show it.
 
@@ -53,13 +61,13 @@ class Tag:
     key: TagKey | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.id < 1 << 256:
-            raise TagInvalid("The tag's license id doesn't fit 256 bits.")
-        if not 1 <= self.copy <= MAX_COPY:
-            raise TagInvalid(f"The tag's copy isn't between 1 and {MAX_COPY}.")
+        if not self.id:
+            raise TagInvalid("The tag's license id can't be zero.")
         try:
+            check_place(self.id, self.copy)
             checked(self.serial)
-        except SerialInvalid as error:
+            object.__setattr__(self, "address", checked_address(self.address))
+        except (PartInvalid, SerialInvalid) as error:
             raise TagInvalid(f"The tag can't be used: {error}") from error
         if self.key is not None and self.key.address != self.address:
             raise TagInvalid("The tag's key isn't the one that it names: it was tampered with, or misread.")

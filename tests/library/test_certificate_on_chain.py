@@ -21,7 +21,6 @@ from imprimatur.certificate import (
     OtherChain,
     Outcome,
     PrintNotFound,
-    Tag,
     anchor_from,
     build,
     document,
@@ -36,7 +35,8 @@ from imprimatur.chain.orders import Terms
 from imprimatur.chain.print_license import PrintLicense
 from imprimatur.chain.rpc import NodeRefused
 from imprimatur.chain.typed_data import Use, sign_use
-from imprimatur.serials.tag_key import commitment_of
+from imprimatur.serials.tag import Tag, TagInvalid
+from imprimatur.serials.tag_key import TagKey, commitment_of
 from support.node import FOR_EVER, ROOT, deploy_contracts, running_chain
 
 FILE_HASH = hashlib.sha256(b"G28\n").hexdigest()
@@ -65,6 +65,10 @@ def owner(chain):
 @pytest.fixture(scope="module")
 def printer(chain):
     return chain.account()
+
+
+def tag_of(id, copy=1):
+    return Tag(id, copy, SERIAL, TAG_ADDRESS)
 
 
 def issue(chain, owner, printer, number, copies=3, **terms):
@@ -99,7 +103,7 @@ def anchored(chain, book, data):
 
 
 def test_print_with_tag_and_state(chain, book, owner, printer, printed):
-    data = build(chain.licenses, printed, 1, state_at="latest", tag=Tag(SERIAL, TAG_ADDRESS))
+    data = build(chain.licenses, printed, 1, state_at="latest", tag=tag_of(printed))
     verified = anchored(chain, book, data)
     assert verified.anchored
     print = verified.print
@@ -119,7 +123,7 @@ def test_print_without_serial(chain, book, owner, printer):
     assert verified.print.commitment is None
     jsonschema.validate(json.loads(data), schemas.load("certificate.v1"))
     with pytest.raises(CertificateInvalid, match="commitment"):
-        build(chain.licenses, id, 1, tag=Tag(SERIAL, TAG_ADDRESS))
+        build(chain.licenses, id, 1, tag=tag_of(id))
 
 
 def test_relayed_batch_among_other_transactions(chain, book, owner, printer):
@@ -156,7 +160,7 @@ def test_relayed_batch_among_other_transactions(chain, book, owner, printer):
     receipt = rpc.call("eth_getTransactionReceipt", [hash])
     assert len(chain.licenses.uses_in(receipt)) == 3
     for n, id in enumerate(ids):
-        data = build(chain.licenses, id, 1, tag=Tag(SERIAL, TAG_ADDRESS))
+        data = build(chain.licenses, id, 1, tag=tag_of(id))
         assert len(json.loads(data)["proof"]["nodes"]) > 1
         verified = anchored(chain, book, data)
         assert (verified.print.id, verified.print.key_recipient) == (id, bytes([n]) * 32)
@@ -251,7 +255,7 @@ def test_every_flipped_bit(chain, book, printed):
 
 def test_flipped_bits_of_tag_and_state(chain, book, printed):
     """13 and 8 have no common divisor: each of a byte's bits gets its turn."""
-    data = build(chain.licenses, printed, 1, state_at="latest", tag=Tag(SERIAL, TAG_ADDRESS))
+    data = build(chain.licenses, printed, 1, state_at="latest", tag=tag_of(printed))
     assert verify(data, book)
     assert accepted_flips(data, book, 13) == []
 
@@ -347,8 +351,81 @@ def refuse(answer):
     raise NodeRefused(-32601, "the method doesn't exist")
 
 
-def test_node_without_block_receipts(chain, printed):
+def refuse_otherwise(answer):
+    raise NodeRefused(-32600, "Unsupported method")
+
+
+@pytest.mark.parametrize("refuse", [refuse, refuse_otherwise])
+def test_node_without_block_receipts(chain, printed, refuse):
     assert build(through(chain, eth_getBlockReceipts=refuse), printed, 1) == build(chain.licenses, printed, 1)
+
+
+def test_node_that_lists_nodes_inside_their_parent_too(chain, printed):
+    """What has no hash of its own stands in the node above; a second time would be a node too many."""
+
+    def longer(proof):
+        (storage,) = proof["storageProof"]
+        return proof | {"storageProof": [storage | {"proof": [*storage["proof"], "0xc22001"]}]}
+
+    built = build(through(chain, eth_getProof=longer), printed, 1, state_at="latest")
+    assert built == build(chain.licenses, printed, 1, state_at="latest")
+
+
+def test_a_sealed_print_without_a_serial(chain, book, owner, printer):
+    id = issue(chain, owner, printer, "no serial")
+    zero = bytes(32)
+    chain.send(printer, chain.licenses.use_license_and_log_call(id, FILE_HASH, 1, b"\x09" * 32, zero, zero))
+    verified = anchored(chain, book, build(chain.licenses, id, 1))
+    assert "No serial was logged with it." in explain(verified).proven
+
+
+@pytest.mark.parametrize("other", [{"copy": 2}, {"id": 5}, {"serial": "A"}, {"address": "0x" + "7b" * 20}])
+def test_tag_of_another_part(chain, printed, other):
+    with pytest.raises(CertificateInvalid, match="tag"):
+        build(chain.licenses, printed, 1, tag=replace(tag_of(printed), **other))
+
+
+@pytest.mark.parametrize("address", ["nonsense", "0x" + "00" * 12 + TAG_ADDRESS[2:], TAG_ADDRESS[2:]])
+def test_a_tag_that_is_none(printed, address):
+    with pytest.raises(TagInvalid):
+        Tag(printed, 1, SERIAL, address)
+
+
+def test_a_tag_may_have_its_key(chain, book, owner, printer):
+    """It isn't in the file."""
+    id = issue(chain, owner, printer, "with a key")
+    key = TagKey.generate()
+    tag = Tag(id, 1, SERIAL, key.address, key)
+    data = chain.licenses.use_license_and_log_call(
+        id, FILE_HASH, 1, b"\x01" * 32, b"\x02" * 32, tag.commitment
+    )
+    chain.send(printer, data)
+    built = build(chain.licenses, id, 1, tag=tag)
+    assert verify(built, book).tag == tag.public
+    assert tag.url("https://parts.example").split("#")[1].encode() not in built
+
+
+@pytest.mark.parametrize("state_at", ["pending", "", "0x1", -1, 1.5])
+def test_a_block_that_is_none(chain, printed, state_at):
+    with pytest.raises(CertificateInvalid, match="isn't a block"):
+        build(chain.licenses, printed, 1, state_at=state_at)
+
+
+def test_a_block_of_the_future(chain, printed):
+    with pytest.raises(NodeInconsistent, match="doesn't have the block"):
+        build(chain.licenses, printed, 1, state_at=10**9)
+
+
+def test_node_that_shows_another_copy(chain, owner, printer):
+    """Its log says copy 3; the receipt, which leads to the block, says 1."""
+    id = issue(chain, owner, printer, "shown", copies=4)
+    consume(chain, printer, id, 1)
+
+    def lie(logs):
+        return [log | {"data": f"0x{3:064x}" + log["data"][66:]} for log in logs]
+
+    with pytest.raises(NodeInconsistent, match="copy 1"):
+        build(through(chain, eth_getLogs=lie), id, 3)
 
 
 @pytest.mark.parametrize(
@@ -356,6 +433,9 @@ def test_node_without_block_receipts(chain, printed):
     [
         {"eth_getBlockReceipts": lambda receipts: []},
         {"eth_getBlockReceipts": lambda receipts: [receipts[0] | {"cumulativeGasUsed": "0x1"}]},
+        {"eth_getBlockByHash": lambda block: block | {"stateRoot": "0x" + "11" * 32}},
+        {"eth_getBlockByHash": lambda block: block | {"hash": "0x" + "11" * 32}},
+        {"eth_getBlockByHash": lambda block: None},
         {"eth_getBlockByNumber": lambda block: block | {"stateRoot": "0x" + "11" * 32}},
         {"eth_getBlockByNumber": lambda block: None},
         {"eth_getBlockReceipts": refuse, "eth_getTransactionReceipt": lambda receipt: None},
@@ -363,7 +443,58 @@ def test_node_without_block_receipts(chain, printed):
 )
 def test_node_that_contradicts_itself(chain, printed, changes):
     with pytest.raises(NodeInconsistent):
-        build(through(chain, **changes), printed, 1)
+        build(through(chain, **changes), printed, 1, state_at="latest")
+
+
+def test_a_block_that_was_replaced_meanwhile(chain, owner, printer, printed):
+    """The block at the height isn't the one of the event any more: by its hash it is told apart."""
+    other = chain.rpc.call("eth_getBlockByNumber", ["0x1", False])
+    with pytest.raises(NodeInconsistent, match="hash"):
+        build(through(chain, eth_getBlockByHash=lambda block: other), printed, 1)
+
+
+def without(answer, *names):
+    return {name: value for name, value in answer.items() if name not in names}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"eth_getProof": lambda proof: {}},
+        {"eth_getProof": lambda proof: None},
+        {"eth_getProof": lambda proof: proof | {"storageProof": []}},
+        {"eth_getProof": lambda proof: proof | {"accountProof": ["0xzz"]}},
+        {"eth_getBlockReceipts": lambda found: [without(receipt, "transactionHash") for receipt in found]},
+        {
+            "eth_getBlockReceipts": lambda found: [
+                receipt | {"logs": [without(log, "logIndex") for log in receipt["logs"]]} for receipt in found
+            ]
+        },
+        {"eth_getBlockReceipts": lambda found: "x"},
+        {"eth_getBlockReceipts": lambda found: {"a": 1}},
+        {"eth_getBlockReceipts": lambda found: [1]},
+        {"eth_getBlockReceipts": lambda found: [receipt | {"cumulativeGasUsed": "zz"} for receipt in found]},
+        {"eth_getBlockReceipts": refuse, "eth_getBlockByHash": lambda block: without(block, "transactions")},
+        {"eth_getBlockByHash": lambda block: without(block, "hash")},
+        {"eth_getBlockByHash": lambda block: block | {"hash": 5}},
+        {"eth_getBlockByHash": lambda block: [1]},
+        {"eth_getBlockByNumber": lambda block: [1]},
+        {"eth_getLogs": lambda logs: None},
+        {"eth_getLogs": lambda logs: [without(log, "blockHash") for log in logs]},
+        {"eth_getLogs": lambda logs: [1]},
+    ],
+)
+def test_node_that_answers_something_else(chain, printed, changes):
+    with pytest.raises(NodeInconsistent):
+        build(through(chain, **changes), printed, 1, state_at="latest")
+
+
+@pytest.mark.parametrize("answer", [[1], {}, {"number": "zz"}, {"number": "0x7fffffff"}, {"number": 5}, "x"])
+def test_anchor_from_a_node_that_answers_something_else(chain, book, printed, answer):
+    blocks = verify(build(chain.licenses, printed, 1), book).blocks
+    rpc = Between(chain.rpc, eth_getBlockByNumber=lambda block: answer)
+    with pytest.raises(NodeInconsistent):
+        anchor_from(rpc, blocks)
 
 
 # --- without network ---------------------------------------------------------------------------------------

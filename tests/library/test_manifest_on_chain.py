@@ -277,6 +277,24 @@ def test_approved_file(chain, owner, printer, manifest):
         verify(chain, sign_manifest(newer, owner))
 
 
+def test_a_mistaken_approval_hides_nothing(chain, owner, printer, manifest):
+    """The right manifest's hash beside the wrong file, then beside its own."""
+    issue(chain, owner, printer, manifest)
+    other = replace(manifest, file_hash=OTHER_HASH)
+    for named in (manifest, other):
+        call = chain.licenses.approve_file_call(manifest.id, "d4" * 32, named.hash, True)
+        chain.send(owner, call)
+    assert verify(chain, sign_manifest(manifest, owner)).event.name == "LicenseIssued"
+    with pytest.raises(ManifestOfAnotherFile, match="d4" * 32):
+        verify(chain, sign_manifest(other, owner))
+    approve(chain, owner, other)
+    event = verify(chain, sign_manifest(other, owner)).event
+    assert (event.name, event.values["fileHash"]) == ("FileApproved", int(OTHER_HASH, 16))
+    approve(chain, owner, other, approved=False)
+    with pytest.raises(ManifestOfAnotherFile):
+        verify(chain, sign_manifest(other, owner))
+
+
 def test_operator_approves_a_file(chain, owner, printer, manifest):
     issuer, approver = chain.account(), chain.account()
     let(chain, owner, issuer, Right.ISSUE)
@@ -361,15 +379,77 @@ def test_contract_that_knows_no_signatures(chain, owner, printer, manifest):
         verify(chain, SignedManifest(manifest, contract, bytes(65)))
 
 
+def deployed(chain, code):
+    """Address of a contract of these few bytes."""
+    sender = chain.rpc.call("eth_accounts", [])[0]
+    # PUSH1 size, DUP1, PUSH1 11, PUSH1 0, CODECOPY, PUSH1 0, RETURN: what follows is the contract.
+    start = bytes([0x60, len(code), 0x80, 0x60, 11, 0x60, 0, 0x39, 0x60, 0, 0xF3])
+    hash = chain.rpc.call("eth_sendTransaction", [{"from": sender, "data": "0x" + (start + code).hex()}])
+    receipt = transactions.wait_for_receipt(chain.rpc, hash, poll=0.02)
+    return to_checksum_address(receipt["contractAddress"])
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param("fe", id="invalid opcode"),
+        pytest.param("0c", id="unknown opcode"),
+        pytest.param("5b600056", id="endless loop"),
+        pytest.param("01", id="empty stack"),
+        pytest.param("5b6000600056", id="full stack"),
+        pytest.param("600356", id="jump to nowhere"),
+        pytest.param("60016000556000", id="write where none is allowed"),
+        pytest.param("60006000fd", id="revert"),
+        pytest.param("00", id="no answer"),
+    ],
+)
+def test_contract_that_breaks_doesnt_agree(chain, owner, printer, manifest, code):
+    contract = deployed(chain, bytes.fromhex(code))
+    let(chain, owner, contract, Right.ISSUE)
+    issue(chain, owner, printer, manifest)
+    with pytest.raises(SignatureRefused):
+        verify(chain, SignedManifest(manifest, contract, b""))
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "data"),
+    [
+        (-32000, "out of gas", None),
+        (-32000, "invalid opcode: INVALID", None),
+        (-32000, "invalid jump destination", None),
+        (-32000, "stack underflow (0 <=> 2)", None),
+        (-32000, "stack limit reached 1024 (1023)", None),
+        (-32000, "execution reverted", "0x"),
+        (-32000, "VM execution error", "Bad instruction fe"),
+        (-32015, "VM execution error.", "OutOfGas"),
+        (-32000, "Invalid opcode: 0xfe", None),
+        (-32003, "EVM error: InvalidFEOpcode", None),
+        (-32003, "EVM error: StackUnderflow", None),
+    ],
+)
+def test_how_nodes_say_that_a_contract_broke(
+    chain, owner, printer, manifest, smart_owner, code, message, data
+):
+    let(chain, owner, smart_owner, Right.ISSUE)
+    issue(chain, owner, printer, manifest)
+    rpc = ForgetfulRpc(chain.rpc, NodeRefused(code, message, data))
+    licenses = PrintLicense(rpc, chain.licenses.address, chain.licenses.since)
+    with pytest.raises(SignatureRefused):
+        verify_manifest(SignedManifest(manifest, smart_owner.address, b""), licenses, manifest.id)
+
+
+FORGOTTEN = NodeRefused(-32000, "missing trie node 1234 (path ) state 0x1234 is not available")
+
+
 class ForgetfulRpc:
     """A node that has thrown old states away, as geth does after 128 blocks; anvil keeps all of them."""
 
-    def __init__(self, rpc):
-        self._rpc = rpc
+    def __init__(self, rpc, refusal=FORGOTTEN):
+        self._rpc, self._refusal = rpc, refusal
 
     def call(self, method, params):
         if method == "eth_call":
-            raise NodeRefused(-32000, "missing trie node 1234 (path ) state 0x1234 is not available")
+            raise self._refusal
         return self._rpc.call(method, params)
 
 
@@ -383,6 +463,10 @@ def test_no_archive_is_needed_for_keys(chain, owner, printer, manifest, smart_ow
         assert (
             verify_manifest(sign_manifest(manifest, signer), licenses, manifest.id).signer == signer.address
         )
+    # A wrong signature of an account with a key is wrong without any old state.
+    signed = sign_manifest(manifest, owner)
+    with pytest.raises(SignatureRefused):
+        verify_manifest(replace(signed, signature=bytes(65)), licenses, manifest.id)
     # "Unknown" isn't "refused": the signature may be good.
     with pytest.raises(NodeRefused):
         verify_manifest(SignedManifest(manifest, smart_owner.address, b""), licenses, manifest.id)

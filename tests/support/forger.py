@@ -5,7 +5,7 @@ from typing import Any
 
 from imprimatur.certificate import document
 from imprimatur.certificate.license_state import LicenseState, storage_slot
-from imprimatur.certificate.parts import Parts, ReceiptProof, StateProof, Tag
+from imprimatur.certificate.parts import Opening, Parts, ReceiptProof, StateProof
 from imprimatur.certificate.print_events import Print
 from imprimatur.certificate.verifying import establish
 from imprimatur.chain import rlp_codec, trie
@@ -13,12 +13,12 @@ from imprimatur.chain.headers import FIELDS, Header
 from imprimatur.chain.interface import interface_of
 from imprimatur.chain.keccak import keccak256
 from imprimatur.chain.receipts import Log
-from imprimatur.serials.tag_key import commitment_of
+from imprimatur.serials.tag import Tag
 
 CHAIN_ID = 31337
 CONTRACT = b"\xc0" * 20
 LICENSE = (int.from_bytes(b"\x0e" * 20, "big") << 96) + 4711
-TAG = Tag("123456AA0987654321", "0x" + "7a" * 20)
+TAG = Tag(LICENSE, 1, "123456AA0987654321", "0x" + "7a" * 20)
 PRINT = Print(
     id=LICENSE,
     copy=1,
@@ -27,7 +27,7 @@ PRINT = Print(
     file_hash=b"\x5a" * 32,
     key_recipient=b"\x01" * 32,
     encrypted_serial=b"\x02" * 32,
-    commitment=commitment_of(LICENSE, 1, TAG.serial, TAG.address),
+    commitment=TAG.commitment,
 )
 STATE = LicenseState(
     printer=PRINT.printer,
@@ -113,25 +113,26 @@ class Forgery:
     logs: list[Log] = field(default_factory=list)
     number: int = 7
     account: list[Any] = field(default_factory=list)
+    word: int | None = None
 
     def parts(self) -> Parts:
+        opening = self.tag and Opening(self.tag.serial, self.tag.address)
         logs = self.logs or logs_of(self.print, self.contract)
         receipts = [receipt_of([], 1)] * self.others + [receipt_of(logs, self.status)]
         roots = {"receiptsRoot": trie.root(receipts)}
         proof = ReceiptProof(self.others, self.log, trie.proof(receipts, self.others))
         if self.state is None:
             header = header_with(self.number, **roots)
-            return Parts(self.chain_id, self.contract, header, proof, None, self.tag)
-        storage = only_leaf(
-            storage_slot(self.print.id), rlp_codec.encode(rlp_codec.int_bytes(pack(self.state)))
-        )
+            return Parts(self.chain_id, self.contract, header, proof, None, opening)
+        word = pack(self.state) if self.word is None else self.word
+        storage = only_leaf(storage_slot(self.print.id), rlp_codec.encode(rlp_codec.int_bytes(word)))
         account = self.account or [b"\x01", b"", keccak256(storage), bytes(32)]
         node = only_leaf(self.contract, rlp_codec.encode(account))
         roots["stateRoot"] = keccak256(node)
         header = header_with(self.number, **roots)
         later = header if self.state_number == self.number else header_with(self.state_number, **roots)
         state = StateProof(later, [node], [storage])
-        return Parts(self.chain_id, self.contract, header, proof, state, self.tag)
+        return Parts(self.chain_id, self.contract, header, proof, state, opening)
 
     def write(self) -> bytes:
         parts = self.parts()

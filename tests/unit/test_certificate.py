@@ -22,12 +22,14 @@ from imprimatur.certificate import (
     Outcome,
     document,
     explain,
+    explaining,
     verify,
 )
 from imprimatur.certificate.license_state import unpack
 from imprimatur.certificate.sentences import ENGLISH, GERMAN
 from imprimatur.certificate.verifying import establish
 from imprimatur.chain.orders import Terms
+from imprimatur.serials.tag import TagInvalid
 from support.forger import (
     CHAIN_ID,
     CONTRACT,
@@ -120,6 +122,25 @@ def test_clone_contract(book):
     clone = forge(contract=b"\xc1" * 20)
     with pytest.raises(ForeignContract, match="c1" * 20):
         verify(clone, book)
+
+
+def test_a_retired_contract_still_counts(book, tmp_path):
+    """A new contract took its place; whoever doesn't want the old one deletes it from the list."""
+    data, path = forge(), tmp_path / f"{CHAIN_ID}.json"
+    old = address_book.load(book, CHAIN_ID, "PrintLicense")
+    address_book.store(tmp_path, old)
+    address_book.store(tmp_path, replace(old, address="0x" + "11" * 20))
+    assert verify(data, tmp_path).contract == CONTRACT
+    path.write_text(path.read_text().replace(old.address, "0x" + "22" * 20))
+    with pytest.raises(ForeignContract):
+        verify(data, tmp_path)
+
+
+@pytest.mark.parametrize("torn", [b"{", b"", b"[]", b'{"contracts":{"PrintLicense":{}}}', b"\xff"])
+def test_a_damaged_address_book_says_so(tmp_path, torn):
+    (tmp_path / f"{CHAIN_ID}.json").write_bytes(torn)
+    with pytest.raises(address_book.AddressBookDamaged, match=f"{CHAIN_ID}.json"):
+        verify(forge(), tmp_path)
 
 
 def test_logs_of_a_clone_under_our_address(book):
@@ -261,6 +282,8 @@ LAST = [BURNED, LOGGED, REGISTERED]
     ("changes", "reason"),
     [
         ({"status": 0}, "succeeded"),
+        # Before EIP-658 a receipt held a state root, and nobody can tell whether its transaction succeeded.
+        ({"status": 1 << 255}, "succeeded"),
         ({"log": 1}, "LicenseUsed"),
         ({"log": 4}, "LicenseUsed"),
         ({"logs": [USED]}, "TransferSingle"),
@@ -287,11 +310,26 @@ LAST = [BURNED, LOGGED, REGISTERED]
         ({"state": replace(STATE, used=0)}, "wasn't consumed yet"),
         ({"state": STATE, "account": [b"\x01", b"", b"\x00" * 32]}, "account"),
         ({"state": STATE, "account": [b"\x01", b"", [], b""]}, "account"),
+        ({"state": STATE, "word": pack(STATE) | 1 << 256}, "word"),
     ],
 )
 def test_impossible_prints_and_states(changes, reason):
     with pytest.raises(CertificateInvalid, match=reason):
         establish(replace(Forgery(), **changes).parts())
+
+
+def test_too_large_a_certificate(book):
+    """Consistent in everything else."""
+    data = forge(logs=[*logs_of(PRINT), log("LicenseUsed", [1, 2], [bytes(32)] * 25_000)])
+    assert len(data) > document.MAX_SIZE
+    refused(data, book, f"longer than {document.MAX_SIZE}")
+
+
+def test_a_license_without_a_number_of_its_own(book):
+    """Zero is the id of no license, and of no tag."""
+    nobody = replace(PRINT, id=0)
+    with pytest.raises(TagInvalid):
+        establish(replace(Forgery(), print=nobody, tag=TAG).parts())
 
 
 def test_two_blocks_of_one_height():
@@ -370,10 +408,22 @@ def test_every_certificate_is_explained(book, kind, language):
     assert len(explanation.not_proven) == 5
 
 
+def test_a_sealed_print_without_a_serial_announces_nothing(book):
+    """Its log entries are there, and zero."""
+    verified = verify(forge(print=replace(PRINT, encrypted_serial=bytes(32), commitment=bytes(32))), book)
+    assert verified.print.commitment == bytes(32)
+    assert "No serial was logged" in str(explain(verified))
+    assert "A part with the commitment" not in str(explain(verified))
+
+
 def test_headline_says_how_much_to_believe(book):
     verified = verify(forge(), book)
     assert explain(verified).headline.startswith("Consistent, not anchored")
     assert explain(replace(verified, anchored=True)).headline.startswith("Proven")
+    for language in ("en", "de"):
+        for anchored in (True, False):
+            headline = explain(replace(verified, anchored=anchored), language).headline
+            assert str(CHAIN_ID) in headline
     assert explain(verified, "de").headline.startswith("Widerspruchsfrei, nicht verankert")
 
 
@@ -399,6 +449,16 @@ def test_absurd_time_is_explained_too(book):
     header = replace(parts.header, fields=tuple(fields))
     parts = replace(parts, header=header, state=None)
     assert str(1 << 52) in str(explain(establish(parts)))
+
+
+def test_a_time_that_the_system_refuses(monkeypatch):
+    class Clock:
+        @staticmethod
+        def fromtimestamp(seconds, zone):
+            raise OSError(75, "Value too large for defined data type")
+
+    monkeypatch.setattr(explaining, "datetime", Clock)
+    assert "1800000000 s (Unix)" in str(explain(establish(Forgery().parts())))
 
 
 def test_importing_certificates_pulls_in_nothing_heavy():

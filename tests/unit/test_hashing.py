@@ -36,3 +36,12 @@ def test_reader_passes_every_byte_on():
 def test_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         sha256_file(tmp_path / "nothing")
+
+
+def test_a_source_that_has_nothing_yet_is_not_at_its_end():
+    class Pipe:
+        def read(self, size):
+            return None
+
+    with pytest.raises(BlockingIOError, match="gives no bytes now"):
+        sha256_stream(Pipe())

@@ -18,6 +18,8 @@ from imprimatur import canonical_json, schemas
 from imprimatur.chain.signers import KeySigner
 from imprimatur.chain.typed_data import license_domain
 from imprimatur.license_id import format_id, license_id
+from imprimatur.manifest import document
+from imprimatur.manifest import signature as signatures
 from imprimatur.manifest.document import (
     MAX_SIZE,
     MAX_THUMBNAIL,
@@ -127,13 +129,63 @@ def test_every_flipped_bit_is_refused():
     assert read > 100
 
 
+def _with_more(data, place, more):
+    return data[:place] + more + data[place:]
+
+
+@pytest.mark.parametrize("more", [b"\\n", b"\\t", b"\\r", b" ", b"\n", b"0", b"00", b"\\u0000", b"\xc2\x85"])
+def test_nothing_can_be_inserted(more):
+    """Anywhere: it isn't read, or it is another statement, another signature or another signer."""
+    signed = sign_manifest(replace(SMALL, license_text_hash="8d" * 32), OWNER)
+    data = signed.to_bytes()
+    for place in range(len(data) + 1):
+        try:
+            read = SignedManifest.from_bytes(_with_more(data, place, more))
+        except ManifestInvalid:
+            continue
+        assert read != signed
+        assert read.to_bytes() == _with_more(data, place, more)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, len(SIGNED.to_bytes())), st.binary(min_size=1, max_size=4))
+def test_whatever_is_inserted(place, more):
+    try:
+        read = SignedManifest.from_bytes(_with_more(SIGNED.to_bytes(), place, more))
+    except ManifestInvalid:
+        return
+    assert read != SIGNED
+
+
+def test_one_spelling_even_where_a_check_of_the_form_has_a_hole(monkeypatch):
+    for module in (document, signatures):
+        monkeypatch.setattr(module, "check_schema", lambda *_: None)
+    with pytest.raises(ManifestInvalid, match="spelling"):
+        SignedManifest.from_bytes(SIGNED.to_bytes().replace(b'","signer"', b'\\n","signer"'))
+    with pytest.raises(ManifestInvalid, match="spelling"):
+        Manifest.from_bytes(FULL.to_bytes().replace(b'"logRecipient":"', b'"logRecipient":"\\n'))
+
+
+def test_numbers_without_a_spelling_are_refused_with_a_signature_too():
+    with pytest.raises(ManifestInvalid, match=r"isn't valid"):
+        SignedManifest(replace(SMALL, file_size=1000.0), OWNER.address, bytes(65)).to_bytes()
+
+
+@pytest.mark.parametrize(
+    "name", ["console.gcode", "com10", "a.b.c", "a" * 255, "\U0001f984.gcode", "ａ", "a-~"]
+)
+def test_usual_names_are_taken(name):
+    assert Manifest.from_bytes(replace(SMALL, file_name=name).to_bytes()).file_name == name
+
+
 REFUSED = {
     "chain_id": [0, -1, 2**53, True, "1"],
     "contract": ["", "0x" + "C0" * 20, CONTRACT.lower(), CONTRACT + "\n", "0x" + "c0" * 19],
     "id": [-1, 2**256],
     "file_name": [
-        *("", "a/b", "a\\b", "..", ".profile", " a", "a ", "a\n", "a\x00", "a\u202eb", "\ud800", "a" * 201),
-        *("u\u0308", None, 5),
+        *("", "a/b", "a\\b", "..", ".profile", " a", "a ", "a\n", "a\x00", "a\u202eb", "\ud800", "a" * 256),
+        *("u\u0308", None, 5, "ä" * 128, "a.", "-rf", "~", "a:b", "a*", "a?b", "<a>", "a|b", '"'),
+        *("CON", "con.gcode", "aux .x", "Com1", "LPT\u00b9.g", "a\xa0b", "a\u2066b", "a\ue000b", "a\ufdd0"),
     ],
     "file_size": [-1, 2**53, 1.5, None],
     "file_hash": ["", "5A" * 32, "5a" * 31, "0x" + "5a" * 31, "5a" * 32 + "\n"],
@@ -166,7 +218,7 @@ def test_refused_values(name, value):
 def test_the_largest_manifest_fits():
     largest = replace(
         FULL,
-        file_name="\U0001f984" * 200,
+        file_name="\U0001f984" * 63 + "abc",
         material="\U0001f984" * 100,
         site="\U0001f984" * 200,
         thumbnail=Thumbnail("image/png", PNG.ljust(MAX_THUMBNAIL)),
@@ -179,11 +231,14 @@ def test_the_largest_manifest_fits():
 
 
 def _spellings():
-    document = json.loads(SIGNED.to_bytes())
-    yield json.dumps(document).encode()
+    yield json.dumps(json.loads(SIGNED.to_bytes())).encode()
     yield SIGNED.to_bytes() + b"\n"
     yield SIGNED.to_bytes().replace(b'"version":1', b'"version":2')
     yield SIGNED.to_bytes().replace(b'"version":1', b'"version":1,"version":1')
+    text = SIGNED.to_bytes()
+    # A pattern's $ also matches before a last line feed, and bytes.fromhex skips white space.
+    yield text.replace(b'","signer"', b'\\n","signer"')
+    yield text.replace(b'"licenseText":"', b'"licenseText":"\\n')
     yield b"[" * 100_000
     yield b""
     yield b"[]"

@@ -82,6 +82,17 @@ def test_number_with_leading_zero_is_refused():
         rlp_codec.scalar(b"\x00\x01")
 
 
+def test_depth():
+    """As deep as is said, and no deeper."""
+
+    def nested(depth):
+        return rlp_codec.EMPTY_LIST if depth == 1 else rlp_codec.wrap(nested(depth - 1))
+
+    assert encode(decode(nested(rlp_codec.MAX_DEPTH))) == nested(rlp_codec.MAX_DEPTH)
+    with pytest.raises(RlpInvalid, match=f"More than {rlp_codec.MAX_DEPTH} lists"):
+        decode(nested(rlp_codec.MAX_DEPTH + 1))
+
+
 def test_deep_lists_are_refused_and_dont_exhaust_the_stack():
     data = b"\xc0"
     for _ in range(5000):

@@ -26,6 +26,7 @@ from imprimatur.sealing import (
     public_key,
     recipient_text,
     seal,
+    sealed_file,
 )
 from imprimatur.sealing.age import MAX_HEADER_SIZE
 from imprimatur.sealing.plain_stream import PIECE_SIZE
@@ -290,12 +291,51 @@ def test_errors_of_the_source_come_out_as_they_are(length):
     assert len(plain) >= chunks_before(length) - CHUNK
 
 
+class NotWaiting(io.BytesIO):
+    """A source that doesn't wait: at one of its reads there is nothing yet."""
+
+    def __init__(self, data: bytes, empty: int) -> None:
+        super().__init__(data)
+        self._left = empty
+
+    def read(self, size=-1):
+        self._left -= 1
+        return None if self._left < 0 else super().read(min(size, PIECE_SIZE))
+
+
+@pytest.mark.parametrize("empty", [0, 1, 2, 3])
+def test_a_source_that_doesnt_wait_is_no_end(empty):
+    data, key = sealed(content(3 * PIECE_SIZE))
+    with open_sealed(NotWaiting(data, empty), key) as stream:
+        for _ in range(3):
+            with pytest.raises(BlockingIOError, match="at the moment"):
+                stream.readall()
+        with pytest.raises(ValueError, match="read to its end"):
+            stream.size  # noqa: B018
+    with pytest.raises(BlockingIOError, match="at the moment"):
+        seal(NotWaiting(bytes(10 * PIECE_SIZE), empty), io.BytesIO())
+
+
 def test_errors_while_sealing_come_out_as_they_are():
     failure = TimeoutError("the upload stopped")
     for length in (0, 10, 1_000_000):
         with pytest.raises(TimeoutError) as raised:
             seal(Failing(bytes(length), failure), io.BytesIO())
         assert raised.value is failure
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(143)])
+def test_a_signal_ends_the_sealing_wherever_it_hits(monkeypatch, stop):
+    """Also between two of our lines, where nothing of ours sees the exception. That moment can't be chosen,
+    so the method that pyrage calls is one that knows of nothing."""
+
+    def interrupted(self, data):
+        raise stop
+
+    monkeypatch.setattr(sealed_file._Target, "write", interrupted)
+    with pytest.raises(type(stop)) as raised:
+        seal(io.BytesIO(bytes(1_000_000)), io.BytesIO())
+    assert raised.value.args == stop.args
 
 
 class FullAfter(io.BytesIO):

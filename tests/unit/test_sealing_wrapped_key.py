@@ -3,19 +3,21 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pyrage import encrypt, x25519
+from pyrage import decrypt, encrypt, x25519
 
 from imprimatur.sealing import (
     InvalidKey,
     NotForThisKey,
     SealedFileUnusable,
     WrappedKeyDamaged,
+    identity_text,
     new_key,
     public_key,
     recipient_text,
     unwrap_key,
     wrap_key,
 )
+from imprimatur.sealing.wrapped_key import MAX_WRAPPED_SIZE
 
 FILE_KEY = bytes(range(32))
 JOB_KEY = bytes(range(100, 132))
@@ -66,6 +68,16 @@ def test_anything_appended(more):
 def test_another_content_is_no_file_key(size):
     with pytest.raises(WrappedKeyDamaged, match="32 bytes"):
         unwrap_key(age_file(bytes(size)), JOB_KEY)
+
+
+def test_a_long_wrap_is_refused_though_it_would_open():
+    """One among many recipients: nobody needs that for one job, and its work has a limit."""
+    recipients = [x25519.Recipient.from_str(recipient_text(JOB_PUBLIC)) for _ in range(45)]
+    long = encrypt(FILE_KEY, recipients)
+    assert decrypt(long, [x25519.Identity.from_str(identity_text(JOB_KEY))]) == FILE_KEY
+    assert len(long) > MAX_WRAPPED_SIZE
+    with pytest.raises(WrappedKeyDamaged, match="too long"):
+        unwrap_key(long, JOB_KEY)
 
 
 def test_text_form_is_refused():

@@ -1,6 +1,7 @@
 """A tag has one spelling; its key is never shown and always the one that it names."""
 
 import traceback
+from dataclasses import asdict
 
 import ndef
 import pytest
@@ -113,6 +114,34 @@ def test_other_spellings(change):
 def test_another_key_than_named():
     with pytest.raises(TagInvalid, match="isn't the one that it names"):
         Tag(ID, 1, "A", KEY.address, TagKey(b"\x01" * 32))
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "garbage", "0x" + "00" * 32, KEY.address[2:], KEY.address.upper(), KEY.address + "\n", None],
+)
+def test_refused_addresses(address):
+    with pytest.raises(TagInvalid):
+        Tag(ID, 1, "A", address)
+
+
+def test_a_wrong_checksum_is_refused_and_none_is_taken():
+    assert Tag(ID, 3, TAG.serial, KEY.address.lower(), KEY) == TAG
+    with pytest.raises(TagInvalid, match="mistyped"):
+        Tag(ID, 1, "A", KEY.address.swapcase().replace("0X", "0x"))
+
+
+def test_members_of_a_tag():
+    """The key comes along as it is, and still shows nothing."""
+    members = asdict(TAG)
+    assert members["key"] == KEY
+    assert KEY.secret.hex() not in repr(members)
+
+
+@pytest.mark.parametrize(("id", "copy"), [(0, 1), (-1, 1), (2**256, 1), (5, 0), (5, 65536)])
+def test_refused_places(id, copy):
+    with pytest.raises(TagInvalid):
+        Tag(id, copy, "A", KEY.address)
 
 
 def test_another_place_than_expected():

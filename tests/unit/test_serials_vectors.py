@@ -12,7 +12,7 @@ from eth_utils import keccak, to_checksum_address
 from imprimatur.serials import marks
 from imprimatur.serials.entry import Part, encrypt_serial, open_entry
 from imprimatur.serials.tag import Tag
-from imprimatur.serials.tag_key import CheckOut, TagKey, commitment_of
+from imprimatur.serials.tag_key import CheckOut, TagKey
 from imprimatur.serials.text import to_word
 from support.node import ROOT
 
@@ -35,8 +35,7 @@ def _key(name: str) -> bytes:
 def _vector(number: int, serial: str) -> dict:
     job, log, tag_key = _key(f"job {number}"), _key(f"log {number}"), TagKey(_key(f"tag {number}"))
     id, copy = int(OWNER, 16) << 96 | 1 << 95 | number, (1, 3, 65535)[number]
-    commitment = commitment_of(id, copy, serial, tag_key.address)
-    entry = encrypt_serial(serial, Part(id, copy, commitment), job, _x25519(log, 9))
+    commitment, entry = encrypt_serial(serial, id, copy, tag_key.address, job, _x25519(log, 9))
     check_out = CheckOut(commitment, OWNER, 1_893_456_000)
     url = Tag(id, copy, serial, tag_key.address, tag_key).url(BASE)
     return {
@@ -99,6 +98,13 @@ def document() -> dict:
         "base": BASE,
         "vectors": [_vector(number, serial) for number, serial in enumerate(SERIALS)],
     }
+
+
+def test_sizes_that_the_guide_names():
+    first = json.loads(FILE.read_text())["vectors"][0]
+    guide = (ROOT / "docs" / "serials.md").read_text()
+    assert f"URL has {len(first['url'])} characters" in guide
+    assert f"NDEF message of {len(bytes.fromhex(first['ndef']))} bytes" in guide
 
 
 def test_the_file_is_what_the_library_makes():

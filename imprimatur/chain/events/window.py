@@ -1,7 +1,7 @@
 """How many blocks are read at once."""
 
 LARGEST = 2000
-ROWS = 5000
+ROWS = 1000
 """Rows of one window that are enough: they are held in memory and written in one commit."""
 
 
