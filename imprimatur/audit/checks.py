@@ -6,12 +6,16 @@ from typing import Any
 
 from imprimatur import artifacts
 from imprimatur.audit.contradiction import Contradiction
-from imprimatur.audit.history import LicenseHistory
+from imprimatur.audit.history import NOBODY, LicenseHistory
+from imprimatur.audit.parties import Operator
 from imprimatur.audit.rebuild import Rebuilt
-from imprimatur.chain.contract import Contract, block_parameter, revert_of
+from imprimatur.audit.state import State
+from imprimatur.chain.contract import Contract
 from imprimatur.chain.device_registry import DeviceRegistry
+from imprimatur.chain.interface import ContractReverted
+from imprimatur.chain.orders import Right
 from imprimatur.chain.print_license import PrintLicense
-from imprimatur.chain.rpc import NodeRefused
+from imprimatur.errors import ImprimaturError
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ class Conservation:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What the contracts themselves say. `unavailable` is why they couldn't be asked, or None.
+    """What the contracts themselves say. `unavailable` is why some of it couldn't be asked, or None.
 
     `remaining` are the copies left by license, as far as they are known.
     """
@@ -56,35 +60,40 @@ class Comparison:
 
 
 def compare(licenses: PrintLicense, devices: DeviceRegistry, rebuilt: Rebuilt) -> Comparison:
-    """Read every license from the contract at the block of the audit.
+    """Read from the contracts, at the block of the audit, what the events told of licenses, files, owners
+    and devices.
+
+    What the node can't tell is left out; what it did tell counts all the same.
 
     Raises:
         NodeUnreachable: no usable answer.
-        MalformedData: there is no such contract.
     """
-    at = rebuilt.head.hash
-    found: list[Contradiction] = []
-    try:
-        for contract in (licenses, devices):
-            if problem := _code_problem(contract, at):
-                found.append(Contradiction("foreign-code", problem))
-        if (registry := licenses.devices()).lower() != devices.address.lower():
-            message = (
-                f"the contract believes the registry {registry}, the address book names {devices.address}"
-            )
-            found.append(Contradiction("other-registry", message))
-        remaining: dict[str, int] = {}
-        histories = list(rebuilt.replay.licenses.values())
-        for history, stored in zip(histories, _read(licenses, histories, at), strict=True):
-            if stored is None:
-                found.append(Contradiction("not-in-contract", "the contract doesn't know it", history.id))
-                continue
-            remaining[history.id] = stored["remaining"]
-            found += _differences(history, stored)
-    except NodeRefused as refused:
-        # A node without old states: the events are proven all the same.
-        return Comparison([], {}, str(refused))
-    return Comparison(found, remaining)
+    state = State(licenses.rpc, rebuilt.head.hash)
+    found = [
+        Contradiction("foreign-code", f"the code at {contract.address} isn't that of {contract.NAME}")
+        for contract in (licenses, devices)
+        if (code := state.code(contract)) is not None and not artifacts.is_code_of(contract.NAME, code)
+    ]
+    found += _registry(state, licenses, devices)
+    remaining: dict[str, int] = {}
+    histories = list(rebuilt.replay.licenses.values())
+    answers = state.ask(licenses, "licenseOf", [(int(history.id, 16),) for history in histories])
+    for history, answer in zip(histories, answers, strict=True):
+        if isinstance(answer, ContractReverted) and answer.name == "LicenseNotFound":
+            found.append(Contradiction("not-in-contract", "the contract doesn't know it", history.id))
+        elif isinstance(answer, ImprimaturError):
+            found.append(_refused("licenseOf", answer, history.id))
+        elif answer is not None:
+            remaining[history.id] = answer["0"]["remaining"]
+            found += _differences(history, answer["0"])
+    for contract, function, expected in (
+        (licenses, "checkHash", _files(histories)),
+        (licenses, "controllerOf", _controllers(rebuilt)),
+        (licenses, "operatorOf", _operators(rebuilt)),
+        (devices, "walletOf", _wallets(rebuilt)),
+    ):
+        found += _other_values(state, contract, function, expected)
+    return Comparison(found, remaining, state.unavailable)
 
 
 def conservation(histories: Iterable[LicenseHistory], remaining: dict[str, int]) -> Conservation:
@@ -115,45 +124,96 @@ def unbalanced(histories: Iterable[LicenseHistory], remaining: dict[str, int]) -
         if license.token_holder != license.printer:
             message = f"by ERC-1155 {license.token_holder} holds it, by its events {license.printer}"
             found.append(Contradiction("erc1155", message, license.id))
-        if license.failed > license.failures_allowed:
-            message = f"{license.failed} prints were given back, {license.failures_allowed} are allowed"
-            found.append(Contradiction("too-many-failures", message, license.id))
     return found
 
 
-def _code_problem(contract: Contract, at: str) -> str | None:
-    code = contract.rpc.call("eth_getCode", [contract.address, block_parameter(at)])
-    if artifacts.is_code_of(contract.NAME, bytes.fromhex(code.removeprefix("0x"))):
-        return None
-    return f"the code at {contract.address} isn't that of {contract.NAME}"
+def _refused(function: str, refusal: ImprimaturError, license: str | None = None) -> Contradiction:
+    return Contradiction("contract-differs", f"{function} of the contract has no answer. {refusal}", license)
 
 
-def _read(
-    licenses: PrintLicense, histories: Sequence[LicenseHistory], at: str
-) -> list[dict[str, Any] | None]:
-    """The licenses' words as the contract reads them; None for one that it doesn't know."""
-    calls = [
-        (
-            "eth_call",
-            [
-                {
-                    "to": licenses.address,
-                    "data": licenses.interface.encode_call("licenseOf", int(history.id, 16)),
-                },
-                block_parameter(at),
-            ],
+def _registry(state: State, licenses: PrintLicense, devices: DeviceRegistry) -> list[Contradiction]:
+    (answer,) = state.ask(licenses, "DEVICES", [()])
+    if isinstance(answer, ImprimaturError):
+        return [_refused("DEVICES", answer)]
+    if answer is None or answer["0"].lower() == devices.address.lower():
+        return []
+    message = f"the contract believes the registry {answer['0']}, the address book names {devices.address}"
+    return [Contradiction("other-registry", message)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """What a function has to answer by the events; `about` is how people call it."""
+
+    arguments: tuple[Any, ...]
+    values: tuple[Any, ...]
+    about: str
+    license: str | None = None
+
+
+def _files(histories: Iterable[LicenseHistory]) -> list[_Expected]:
+    return [
+        _Expected(
+            (int(history.id, 16), int(hash, 16)),
+            (history.allows(hash),),
+            f"whether the file {hash} is allowed",
+            history.id,
         )
         for history in histories
+        for hash in dict.fromkeys(
+            [history.file_hash, *history.files, *(copy.file_hash for copy in history.copies)]
+        )
     ]
-    found: list[dict[str, Any] | None] = []
-    for answer in licenses.rpc.batch(calls):
-        if isinstance(answer, NodeRefused):
-            revert = revert_of(answer)
-            if revert is None or revert.name != "LicenseNotFound":
-                raise answer
-            found.append(None)
-        else:
-            found.append(licenses.interface.decode_result("licenseOf", answer)["0"])
+
+
+def _controllers(rebuilt: Rebuilt) -> list[_Expected]:
+    parties = rebuilt.replay.parties
+    issuers = [history.owner for history in rebuilt.replay.licenses.values()]
+    owners = dict.fromkeys([*issuers, *parties.controllers, *parties.operators])
+    return [
+        _Expected((owner,), (parties.controller_of(owner),), f"who acts for the owner {owner}")
+        for owner in owners
+    ]
+
+
+def _operators(rebuilt: Rebuilt) -> list[_Expected]:
+    """Those that events name, and who issued: a node that is believed may hide that she was made operator."""
+    known = rebuilt.replay.parties.operators
+    pairs = [(owner, operator) for owner, operators in known.items() for operator in operators]
+    issuers = [
+        (history.owner, history.sender) for history in rebuilt.replay.licenses.values() if history.sender
+    ]
+    expected = []
+    for owner, account in dict.fromkeys([*pairs, *issuers]):
+        operator = known.get(owner, {}).get(account) or Operator(account, Right(0), 0)
+        values = (int(operator.rights), operator.until)
+        expected.append(
+            _Expected((owner, account), values, f"rights and end of the operator {account} of {owner}")
+        )
+    return expected
+
+
+def _wallets(rebuilt: Rebuilt) -> list[_Expected]:
+    parties = rebuilt.replay.parties
+    printing = [copy.device for history in rebuilt.replay.licenses.values() for copy in history.copies]
+    return [
+        _Expected((device,), (parties.wallets.get(device, NOBODY),), f"the wallet of the device {device}")
+        for device in dict.fromkeys([*parties.devices, *printing])
+    ]
+
+
+def _other_values(
+    state: State, contract: Contract, function: str, expected: Sequence[_Expected]
+) -> list[Contradiction]:
+    found = []
+    answers = state.ask(contract, function, [one.arguments for one in expected])
+    for one, answer in zip(expected, answers, strict=True):
+        if isinstance(answer, ImprimaturError):
+            found.append(_refused(function, answer, one.license))
+        elif answer is not None and (values := tuple(answer.values())) != one.values:
+            theirs, ours = (" and ".join(map(str, some)) for some in (values, one.values))
+            message = f"{one.about}: {theirs} in the contract and {ours} by the events"
+            found.append(Contradiction("contract-differs", message, one.license))
     return found
 
 

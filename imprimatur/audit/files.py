@@ -1,5 +1,7 @@
 """Comparing licenses with files at hand: print files, sealed files, and manifests."""
 
+import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 from imprimatur.audit.contradiction import Contradiction
 from imprimatur.audit.history import LicenseHistory
 from imprimatur.audit.rebuild import Rebuilt
+from imprimatur.audit.replayed_licenses import ReplayedLicenses
 from imprimatur.chain.print_license import PrintLicense
 from imprimatur.chain.rpc import NodeRefused
 from imprimatur.hashing import sha256_file
@@ -29,20 +32,36 @@ class FilesOfLicense:
 
 @dataclass(slots=True)
 class FilesComparison:
-    """What a folder holds of the licenses' files."""
+    """What a folder holds of the licenses' files. `files` is how many were read."""
 
     files: int
     unreadable: list[str] = field(default_factory=list)
-    """Files that begin as a manifest and aren't one, or no longer."""
+    """Files and folders that can't be read; files that begin as a manifest and aren't one, or no longer."""
     not_checkable: list[str] = field(default_factory=list)
     """Manifests whose signature the node wouldn't look up: a contract's, at a state that it has forgotten."""
     by_license: dict[str, FilesOfLicense] = field(default_factory=dict)
     contradictions: list[Contradiction] = field(default_factory=list)
 
 
-def files_in(folder: Path) -> list[Path]:
-    """All files of a folder and of those in it."""
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+def files_in(folder: Path, unreadable: list[str] | None = None) -> list[Path]:
+    """All files of a folder and of those in it. What can't be looked at or into is put into `unreadable`."""
+    paths: list[Path] = []
+    missed = [] if unreadable is None else unreadable
+
+    def miss(error: OSError) -> None:
+        missed.append(os.path.relpath(error.filename, folder))
+
+    for parent, _, names in os.walk(folder, onerror=miss):
+        for path in (Path(parent, name) for name in names):
+            try:
+                if stat.S_ISREG(path.stat().st_mode):
+                    paths.append(path)
+            except FileNotFoundError:
+                # A link to nothing, or gone since.
+                continue
+            except OSError as error:
+                miss(error)
+    return sorted(paths)
 
 
 def compare(
@@ -50,43 +69,61 @@ def compare(
 ) -> FilesComparison:
     """Look for the licenses' files in a folder, by hash; names don't matter.
 
-    A manifest for one of the licenses has to be one that the chain names, signed by whom the owner let.
+    A manifest for one of the licenses has to be one that the chain names, signed by whom the owner let. What
+    the chain says of it is taken from the events that were replayed, so it is as proven as they are, and as
+    of the same block.
 
     Raises:
-        OSError: a file can't be read.
-        NodeUnreachable: when a manifest's signature is looked up.
+        NodeUnreachable: when a contract's signature is looked up.
     """
-    paths = files_in(folder)
-    result = FilesComparison(len(paths))
+    result = FilesComparison(0)
+    paths = files_in(folder, result.unreadable)
     hashes: dict[str, str] = {}
+    manifests: list[tuple[str, bytes]] = []
     for done, path in enumerate(paths, 1):
-        hashes[sha256_file(path)] = str(path.relative_to(folder))
+        name = str(path.relative_to(folder))
+        try:
+            hashes[sha256_file(path)] = name
+            data = _manifest_in(path)
+        except OSError:
+            # One such file doesn't end the audit of all others.
+            result.unreadable.append(name)
+        else:
+            result.files += 1
+            if data is not None:
+                manifests.append((name, data))
         tell(done)
     for history in rebuilt.replay.licenses.values():
         found = FilesOfLicense(print_file=hashes.get(history.file_hash))
         result.by_license[history.id] = found
-    for path in paths:
-        _look_for_manifest(path, str(path.relative_to(folder)), rebuilt, licenses, hashes, result)
+    replayed = ReplayedLicenses(licenses, rebuilt)
+    for name, data in manifests:
+        _check_manifest(name, data, rebuilt, replayed, hashes, result)
+    result.unreadable.sort()
     return result
 
 
-def _look_for_manifest(
-    path: Path,
+def _manifest_in(path: Path) -> bytes | None:
+    """What a file holds, if it begins as a manifest."""
+    from imprimatur.manifest.document import MAX_SIZE
+
+    with path.open("rb") as file:
+        data = file.read(MAX_SIZE + 1)
+    return data if data.startswith(b'{"manifest":{') and len(data) <= MAX_SIZE else None
+
+
+def _check_manifest(
     name: str,
+    data: bytes,
     rebuilt: Rebuilt,
-    licenses: PrintLicense,
+    licenses: ReplayedLicenses,
     hashes: dict[str, str],
     result: FilesComparison,
 ) -> None:
-    from imprimatur.manifest.document import MAX_SIZE, ManifestInvalid
+    from imprimatur.manifest.document import ManifestInvalid
     from imprimatur.manifest.signature import SignedManifest
     from imprimatur.manifest.verification import ManifestRefused, verify_manifest
 
-    if path.stat().st_size > MAX_SIZE:
-        return
-    data = path.read_bytes()
-    if not data.startswith(b'{"manifest":{'):
-        return
     try:
         signed = SignedManifest.from_bytes(data)
     except ManifestInvalid:

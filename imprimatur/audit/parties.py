@@ -22,6 +22,8 @@ class Parties:
     """The DeviceRegistry and the owners' side of PrintLicense, replayed. Accounts have checksums."""
 
     wallets: dict[str, str] = field(default_factory=dict)
+    devices: dict[str, None] = field(default_factory=dict)
+    """All that were ever bound, in this order."""
     controllers: dict[str, str] = field(default_factory=dict)
     operators: dict[str, dict[str, Operator]] = field(default_factory=lambda: defaultdict(dict))
     _evidence: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -49,6 +51,7 @@ class Parties:
         """Follow one event; a sentence when the contracts can't have logged it."""
         match row.name, row.values:
             case "DeviceBound", {"device": device, "wallet": wallet}:
+                self.devices[device] = None
                 if device in self.wallets:
                     return f"the device {device} was bound while it acted for {self.wallets[device]}"
                 self.wallets[device] = wallet

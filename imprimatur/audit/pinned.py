@@ -11,7 +11,7 @@ class PinnedRpc(Rpc):
 
     def __init__(self, rpc: Rpc, newest: int) -> None:
         self._rpc = rpc
-        self.newest = newest
+        self._newest = newest
 
     def call(self, method: str, params: list[Any]) -> Any:
         return self._rpc.call(method, self._pinned(params))
@@ -20,9 +20,9 @@ class PinnedRpc(Rpc):
         return self._rpc.batch([(method, self._pinned(params)) for method, params in calls])
 
     def _pinned(self, params: list[Any]) -> list[Any]:
-        return [hex(self.newest) if param == "latest" else self._in_query(param) for param in params]
+        return [hex(self._newest) if param == "latest" else self._in_query(param) for param in params]
 
     def _in_query(self, param: Any) -> Any:
         if isinstance(param, dict) and param.get("toBlock") == "latest":
-            return param | {"toBlock": hex(self.newest)}
+            return param | {"toBlock": hex(self._newest)}
         return param

@@ -1,5 +1,6 @@
 """Comparing the chain with what a portal shows its users: its database, opened for reading only."""
 
+import re
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -22,6 +23,9 @@ LICENSES = (
     ' FROM license JOIN "user" ON "user".id = license.owner_id JOIN intent ON intent.id = license.intent_id'
     " ORDER BY license.created_at, license.id"
 )
+_ID = re.compile("0x[0-9a-fA-F]{64}")
+_ACCOUNT = re.compile("0x[0-9a-fA-F]{40}")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 OWNERS = 'SELECT account FROM "user" ORDER BY account'
 
 
@@ -125,20 +129,58 @@ def _read(database: str) -> tuple[list[PortalLicense], list[str]]:
     elif scheme.partition("+")[0] in ("postgresql", "postgres"):
         licenses, owners = _read_postgresql(f"postgresql://{rest}")
     else:
-        raise PortalUnreadable(f"A portal's database is SQLite or PostgreSQL, not {scheme}.")
-    return [PortalLicense(*row) for row in licenses], [row[0] for row in owners]
+        raise PortalUnreadable(
+            "A portal's database is an SQLite file's path, or a URL that begins with sqlite:// or postgresql://."
+        )
+    return [_license_in(row) for row in licenses], [_account_in(row) for row in owners]
+
+
+def _license_in(row: Sequence[Any]) -> PortalLicense:
+    license = PortalLicense(*row)
+    texts = (license.number, license.printer, license.file_hash, license.state)
+    numbers = (license.copies, license.valid_until, 0 if license.block is None else license.block)
+    if (
+        not (isinstance(license.id, str) and _ID.fullmatch(license.id))
+        or not all(isinstance(text, str) for text in texts)
+        or not all(type(number) is int and number >= 0 for number in numbers)
+    ):
+        raise _damaged("license")
+    _account_in([license.account])
+    return license
+
+
+def _account_in(row: Sequence[Any]) -> str:
+    account = row[0]
+    if not isinstance(account, str) or not _ACCOUNT.fullmatch(account):
+        raise _damaged("user")
+    return account
+
+
+def _damaged(table: str) -> PortalUnreadable:
+    return PortalUnreadable(
+        f"The portal's database can't be read: its table {table} holds values that a portal doesn't write. "
+        "Restore it, or ask who runs the portal."
+    )
+
+
+def _shown(path: Path) -> str:
+    """A file's path as an error may repeat it: not when it could be a URL with a slash missing."""
+    text = str(path)
+    return "the given path" if "@" in text or _SCHEME.match(text) else text
 
 
 def _read_sqlite(path: Path) -> tuple[Sequence[Any], Sequence[Any]]:
     if not path.is_file():
-        raise PortalUnreadable(f"There is no database at {path}.")
+        raise PortalUnreadable(f"There is no database at {_shown(path)}.")
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
             # One transaction: both tables as they were at one moment.
             connection.execute("BEGIN")
             return connection.execute(LICENSES).fetchall(), connection.execute(OWNERS).fetchall()
     except sqlite3.Error as error:
-        raise PortalUnreadable(f"{path} can't be read as a portal's database: {error}.") from error
+        raise PortalUnreadable(
+            f"The file at {_shown(path)} can't be read as a portal's database: {error}."
+        ) from error
 
 
 def _read_postgresql(url: str) -> tuple[Sequence[Any], Sequence[Any]]:

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+from imprimatur.audit.noting import NotingStore
 from imprimatur.audit.pinned import PinnedRpc
 from imprimatur.audit.replay import Replay
 from imprimatur.chain.device_registry import DeviceRegistry
@@ -14,8 +15,8 @@ from imprimatur.chain.events import (
     Indexer,
     NodeInconsistent,
     NodeLies,
+    Progress,
     Source,
-    SqliteEventStore,
     TrustedBlock,
 )
 from imprimatur.chain.headers import HeaderInvalid, header_of
@@ -27,7 +28,7 @@ from imprimatur.errors import ImprimaturError
 PATIENCE = 5
 """Attempts in a row without a new block before a node's error ends the audit."""
 
-Progress = Callable[[int], None]
+Tell = Callable[[int], None]
 """Is told the number of the newest block that was read."""
 
 
@@ -88,6 +89,18 @@ def trusted_block(rpc: Rpc, hash: str) -> Block:
     return Block(int(found["number"], 16), hash)
 
 
+def block_of_trusted(rpc: Rpc, name: str) -> Block:
+    """The block that a second node, which the reader trusts, calls `finalized`, `safe` or `latest`.
+
+    Raises:
+        BlockUnknown: it has no such block.
+    """
+    block = rpc.call("eth_getBlockByNumber", [name, False])
+    if block is None:
+        raise BlockUnknown(f"The trusted node has no {name} block. Name a block by --trusted-head.")
+    return Block(int(block["number"], 16), block["hash"].lower())
+
+
 def rebuild(
     licenses: PrintLicense,
     devices: DeviceRegistry,
@@ -95,14 +108,17 @@ def rebuild(
     *,
     verified: bool = True,
     trusted: Block | None = None,
-    tell: Progress = lambda _number: None,
+    ahead: bool = False,
+    tell: Tell = lambda _number: None,
 ) -> Rebuilt:
     """Read and replay the events of both contracts up to block `until`.
 
     Args:
         licenses, devices: the contracts, the node to ask, and since when they exist.
         verified: rebuild header hashes and receipts' roots instead of believing the node.
-        trusted: a block at or after `until`; binds all headers to it. Only with `verified`.
+        trusted: a block at or after `until`; all headers up to it are read and bound to it. Only with
+            `verified`.
+        ahead: ask for blocks while others are worked on; the contracts' `rpc` must serve two threads at once.
 
     Raises:
         NodeLies: the answers contradict the headers, or the headers `trusted`. Names the block.
@@ -120,28 +136,32 @@ def rebuild(
         )
     if licenses.rpc.call("eth_getBlockByNumber", [hex(until), False]) is None:
         raise BlockUnknown(f"The node doesn't have the block {until}. Wait for it, or ask another node.")
-    pinned = PinnedRpc(licenses.rpc, until)
+    last = until if trusted is None else trusted.number
+    pinned = PinnedRpc(licenses.rpc, last)
     anchor = None if trusted is None else TrustedBlock(*trusted)
     sources = [Source(c.NAME, c.address, c.since) for c in (licenses, devices)]
     with closing(sqlite3.connect("")) as connection:
-        store = SqliteEventStore(connection)
-        indexer = Indexer(pinned, sources, store, verified=verified, anchor=anchor)
-        top = _read_up_to(until, indexer, tell)
+        store = NotingStore(connection, until)
+        indexer = Indexer(pinned, sources, store, verified=verified, anchor=anchor, ahead=ahead)
+        progress = _read_up_to(last, indexer, tell)
+        # Nothing is replayed before: until then, the node may have told of blocks that `trusted` doesn't
+        # follow, and of others afterwards.
+        if trusted is not None and progress.anchored != trusted.number:
+            raise NodeLies(trusted.number, f"it has no block {trusted.hash}")
+        if store.noted is None:
+            raise NodeInconsistent(until, "it has later blocks only")
+        top = store.noted
         replay = Replay()
         for row in store.events():
+            if row.block_number > until:
+                break
             replay.apply(row)
         replay.finish()
-        if trusted is not None:
-            # Everything above only binds what is below to the block that the reader trusts.
-            pinned.newest = trusted.number
-            _read_up_to(trusted.number, indexer, tell)
-            if indexer.step().anchored is None:
-                raise NodeLies(trusted.number, f"it has no block {trusted.hash}")
     head = Head(top.number, top.hash, _time_of(pinned, top, verified))
     return Rebuilt(chain_id(pinned), head, verified, trusted is not None, replay)
 
 
-def _read_up_to(number: int, indexer: Indexer, tell: Progress) -> Block:
+def _read_up_to(number: int, indexer: Indexer, tell: Tell) -> Progress:
     failures = 0
     while True:
         try:
@@ -155,7 +175,7 @@ def _read_up_to(number: int, indexer: Indexer, tell: Progress) -> Block:
         if top is not None:
             tell(top.number)
             if top.number >= number:
-                return top
+                return progress
         # A node behind a balancer may not have the block that another one told of.
         failures = 0 if progress.rows or progress.more else failures + 1
         if failures == PATIENCE:

@@ -4,10 +4,12 @@ The rules are those of `contracts/PrintLicense.sol` and `contracts/DeviceRegistr
 the events' side. Each event that breaks one is a `Contradiction`; replaying goes on as if it were allowed.
 """
 
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from imprimatur.audit.contradiction import Contradiction
+from imprimatur.audit.commitments import Commitments
+from imprimatur.audit.contradiction import Contradiction, Remark
 from imprimatur.audit.history import NOBODY, WINDOW, ApprovedFile, Copy, LicenseHistory, Place
 from imprimatur.audit.parties import Parties
 from imprimatur.chain.events import Row
@@ -25,6 +27,8 @@ MOVING = frozenset(
     }
 )
 """Events that an ERC-1155 event stands right behind."""
+STATING = {"LicenseIssued": "id", "FileApproved": "id", "ControlTransferred": "owner", "OperatorSet": "owner"}
+"""Events that say which manifests count and who may sign them; and the value that names the subject."""
 LOGGED_AFTER = 2
 REGISTERED_AFTER = 3
 """Places of a print's log entries behind its LicenseUsed; the ERC-1155 burn stands between."""
@@ -37,10 +41,13 @@ class Replay:
         self.licenses: dict[str, LicenseHistory] = {}
         self.parties = Parties()
         self.contradictions: list[Contradiction] = []
+        self.remarks: list[Remark] = []
+        self.statements: defaultdict[str, list[Row]] = defaultdict(list)
+        """The events that manifests lean on (`STATING`), by license or owner."""
         self.events = 0
         self.skipped = 0
         """Entries of batches that were left out."""
-        self._commitments: dict[str, str] = {}
+        self._commitments = Commitments()
         self._last: Row | None = None
         self._print: tuple[Row, Copy] | None = None
         self._handlers: dict[str, Callable[[Row, dict[str, Any]], None]] = {
@@ -64,6 +71,8 @@ class Replay:
         self.events += 1
         if self._last is not None and not self._is_behind(row, self._last, 1):
             self.finish()
+        if about := STATING.get(row.name):
+            self.statements[row.values[about]].append(row)
         handler = self._handlers.get(row.name)
         if handler is not None:
             handler(row, row.values)
@@ -208,15 +217,12 @@ class Replay:
             self._say("serial-alone", row, f"the commitment {commitment} was registered without a print")
             return
         use, copy = self._print
-        part = f"copy {copy.number} of the license {use.license}"
         copy.commitment = commitment
-        other = self._commitments.setdefault(commitment, part)
-        if other != part:
-            self._say(
-                "commitment-twice",
-                use,
-                f"{part} has the commitment {commitment}, which is that of {other} too",
-            )
+        odd = self._commitments.add(commitment, use.values["id"], copy, use)
+        if isinstance(odd, Contradiction):
+            self.contradictions.append(odd)
+        elif isinstance(odd, Remark):
+            self.remarks.append(odd)
 
     def _failed(self, row: Row, values: dict[str, Any]) -> None:
         license = self._license(row)

@@ -49,6 +49,11 @@ class Report:
                 found += other.contradictions
         return found
 
+    @property
+    def anchored(self) -> bool:
+        """Whether a block that the reader trusts vouches for all of it."""
+        return self.rebuilt.verified and self.rebuilt.anchored
+
     def members(self) -> Members:
         """The report as JSON has it."""
         rebuilt = self.rebuilt
@@ -67,6 +72,7 @@ class Report:
             "skippedEntries": replay.skipped,
             "conservation": conservation(self.licenses, self.comparison.remaining).members(),
             "contradictions": [contradiction.members() for contradiction in self.contradictions],
+            "remarks": [remark.members() for remark in replay.remarks],
             "licenses": [self._license(license) for license in self.licenses],
         }
         if self.portal is not None:

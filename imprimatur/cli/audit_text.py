@@ -17,9 +17,14 @@ def tell(report: Report) -> str:
         lines += ["", *_portal(report.portal)]
     if report.files is not None:
         lines += ["", f"{report.files.files} files were looked at."]
-        lines += [f"Looks like a manifest and can't be read: {name}" for name in report.files.unreadable]
+        lines += [
+            f"Can't be read, or begins as a manifest and isn't one: {_one_line(name)}"
+            for name in report.files.unreadable
+        ]
         unasked = report.files.not_checkable
-        lines += [f"The node can't check this manifest; ask an archive node: {name}" for name in unasked]
+        lines += [
+            f"The node can't check this manifest; ask an archive node: {_one_line(name)}" for name in unasked
+        ]
     return "\n".join([*lines, "", *_verdict(report)])
 
 
@@ -34,7 +39,7 @@ def _head(report: Report) -> list[str]:
     lines += [f"{name} {address}" for name, address in report.addresses.items()]
     lines.append(f"{replay.events} events read: {how}; {bound if rebuilt.verified else 'not anchored'}.")
     if report.comparison.unavailable:
-        lines.append(f"Not compared with the contract's own state. {report.comparison.unavailable}")
+        lines.append(f"Not compared with all of the contracts' own state. {report.comparison.unavailable}")
     return lines
 
 
@@ -90,7 +95,7 @@ def _found(report: Report, license: LicenseHistory) -> str:
     if found is None:
         return ""
     pieces = [
-        f"{what} {name}"
+        f"{what} {_one_line(name)}"
         for what, name in (
             ("file", found.print_file),
             ("sealed file", found.sealed_file),
@@ -111,7 +116,21 @@ def _verdict(report: Report) -> list[str]:
     contradictions = report.contradictions
     balance = conservation(report.licenses, report.comparison.remaining)
     lines = [f"{len(report.licenses)} licenses: {balance}"]
-    if not contradictions:
-        return [*lines, "No contradictions."]
-    lines.append(f"{len(contradictions)} contradictions:")
-    return lines + [f"  {contradiction}" for contradiction in contradictions]
+    remarks = report.rebuilt.replay.remarks
+    if remarks:
+        lines.append(f"{len(remarks)} remarks, which are no contradictions:")
+        lines += [f"  {_one_line(str(remark))}" for remark in remarks]
+    if contradictions:
+        lines.append(f"{len(contradictions)} contradictions:")
+        return lines + [f"  {_one_line(str(contradiction))}" for contradiction in contradictions]
+    lines.append("No contradictions.")
+    if not report.anchored:
+        lines.append(
+            "Not anchored: no block that you trust vouches for this (--trusted-head, --trusted-node)."
+        )
+    return lines
+
+
+def _one_line(text: str) -> str:
+    """Names of files and texts of a portal come from strangers: none may look like a line of the report."""
+    return " ".join(text.splitlines())

@@ -7,11 +7,15 @@ import click
 
 from imprimatur.cli.new_files import new_file, require_free
 from imprimatur.cli.options import FILE, LicenseId, book_option, json_option, node_option
-from imprimatur.cli.result import Result
+from imprimatur.cli.result import Result, in_lines
 from imprimatur.license_id import format_id
 
 if TYPE_CHECKING:
     from imprimatur.serials.tag import Tag
+
+
+MOST_DIGITS = 19
+"""Of a block's number: it has 64 bits at nodes."""
 
 
 class BlockName(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -21,6 +25,8 @@ class BlockName(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
         if value.isascii() and value.isdigit():
+            if len(value) > MOST_DIGITS:
+                self.fail("No chain has so many blocks.", param, ctx)
             return int(value)
         if value not in ("latest", "safe", "finalized"):
             self.fail("A block is a number, latest, safe or finalized.", param, ctx)
@@ -61,9 +67,8 @@ def build(
     with new_file(output) as file:
         file.write(data)
     members = {"output": str(output), "license": format_id(id), "copy": copy, "size": len(data)}
-    return Result(
-        members, f"Written to {output} ({len(data)} bytes). Check it with: imprimatur verify {output}"
-    )
+    text = f"Written to {output} ({len(data)} bytes). Check it with: imprimatur verify {output}"
+    return Result(members, in_lines([text]))
 
 
 def _opening(text: str, id: int, copy: int) -> "Tag":

@@ -1,10 +1,12 @@
 """The chain that a command asks: a node, and the contracts that the reader's address book names."""
 
-import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from imprimatur import address_book
+from imprimatur.chain import json_depth
 from imprimatur.chain.device_registry import DeviceRegistry
 from imprimatur.chain.node import chain_id
 from imprimatur.chain.print_license import PrintLicense
@@ -12,6 +14,8 @@ from imprimatur.chain.rpc import HttpRpc, Rpc
 from imprimatur.cli.checked_node import CheckedRpc
 from imprimatur.cli.failure import CommandFailed
 from imprimatur.cli.options import BOOK
+
+_ADDRESS = re.compile("0x[0-9a-fA-F]{40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +59,21 @@ def require_book(folder: Path) -> None:
         )
     for path in folder.glob("*.json"):
         try:
-            for entry in json.loads(path.read_bytes())["contracts"].values():
-                int(entry["address"], 16), int(entry["block"]), str(entry["transaction"])
+            for entry in json_depth.parse(path.read_bytes())["contracts"].values():
+                _require_sound(entry)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CommandFailed(
                 f"The address book {path} can't be read. Take it again from whom you trust."
             ) from error
+
+
+def _require_sound(entry: dict[str, Any]) -> None:
+    """Raises ValueError, KeyError, TypeError or AttributeError."""
+    for address in (entry["address"], *entry.get("retired", [])):
+        if not _ADDRESS.fullmatch(address):
+            raise ValueError("not an address")
+    if type(entry["block"]) is not int or entry["block"] < 0 or type(entry["transaction"]) is not str:
+        raise ValueError("not a place on a chain")
 
 
 def _place(book: Path, chain: int, contract: str) -> tuple[str, int]:

@@ -4,7 +4,9 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """How a command ended. 130 and 143 are what shells give a process stopped by Ctrl-C and SIGTERM."""
+    """How a command ended. 129, 130 and 143 are what shells give a process stopped by the end of its
+    terminal (SIGHUP), by Ctrl-C (SIGINT) and by SIGTERM.
+    """
 
     OK = 0
     """Done; the answer is yes."""
@@ -18,5 +20,6 @@ class ExitCode(IntEnum):
     """The chain node can't be reached or gives no usable answer."""
     FAILED = 5
     """No answer for another reason: a file, a database or the address book can't be used, or a fault."""
+    HUNG_UP = 129
     INTERRUPTED = 130
     TERMINATED = 143

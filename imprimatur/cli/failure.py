@@ -1,5 +1,6 @@
 """Which sentence and exit code an error means."""
 
+import signal
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,11 +36,13 @@ def failure_of(error: BaseException) -> Failure:
     name = type(error).__name__
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx else "imprimatur"
-        return Failure("Usage", f"{error.format_message()} `{command} --help` explains it.", ExitCode.USAGE)
+        # click lists what can be chosen in lines of their own.
+        sentence = " ".join(error.format_message().split())
+        return Failure("Usage", f"{sentence} `{command} --help` explains it.", ExitCode.USAGE)
     if isinstance(error, click.ClickException):
         return Failure("Usage", error.format_message(), ExitCode.USAGE)
     if isinstance(error, KeyboardInterrupt | click.Abort):
-        return Failure("Interrupted", "Interrupted. Nothing half-written was left.", ExitCode.INTERRUPTED)
+        return stopped_by(signal.SIGINT)
     if isinstance(error, ImprimaturError):
         return Failure(name, str(error), _exit_code(error), _facts(error))
     if isinstance(error, OSError):
@@ -54,8 +57,19 @@ def failure_of(error: BaseException) -> Failure:
     return Failure("Unexpected", sentence, ExitCode.FAILED, unexpected=True)
 
 
+def stopped_by(number: int) -> Failure:
+    """What to say when the signal with this number stopped a command."""
+    code = ExitCode(128 + number)
+    type, sentence = {
+        ExitCode.HUNG_UP: ("HungUp", "The terminal went away."),
+        ExitCode.INTERRUPTED: ("Interrupted", "Interrupted."),
+        ExitCode.TERMINATED: ("Terminated", "Stopped from outside."),
+    }[code]
+    return Failure(type, f"{sentence} Nothing half-written was left.", code)
+
+
 def _exit_code(error: ImprimaturError) -> ExitCode:
-    from imprimatur.address_book import NotDeployed
+    from imprimatur.address_book import AddressBookDamaged, NotDeployed
     from imprimatur.audit.portal import PortalUnreadable
     from imprimatur.audit.rebuild import BlockUnknown, NothingToAudit
     from imprimatur.certificate.errors import NodeInconsistent as AnswersDiffer
@@ -67,7 +81,8 @@ def _exit_code(error: ImprimaturError) -> ExitCode:
     no_answer = (NodeUnreachable, NodeRefused, NodeInconsistent, AnswersDiffer, MalformedData, BlockUnknown)
     if isinstance(error, no_answer):
         return ExitCode.NODE
-    if isinstance(error, CommandFailed | NotDeployed | NothingToAudit | PortalUnreadable | KeystoreUnusable):
+    unusable = (AddressBookDamaged, CommandFailed, KeystoreUnusable, NotDeployed, PortalUnreadable)
+    if isinstance(error, (*unusable, NothingToAudit)):
         return ExitCode.FAILED
     return ExitCode.NO
 

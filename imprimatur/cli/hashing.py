@@ -7,7 +7,7 @@ import click
 
 from imprimatur.cli.options import json_option
 from imprimatur.cli.progress import progress
-from imprimatur.cli.result import Result
+from imprimatur.cli.result import Result, in_lines
 from imprimatur.hashing import HashingReader
 
 STDIN = Path("-")
@@ -21,7 +21,7 @@ def hash(files: tuple[Path, ...]) -> Result:
     found = [_hashed(path) for path in files]
     lines = [f"{sha256}  {path}" for path, sha256, _ in found]
     members = [{"file": str(path), "sha256": sha256, "size": size} for path, sha256, size in found]
-    return Result({"files": members}, "\n".join(lines))
+    return Result({"files": members}, in_lines(lines))
 
 
 def _hashed(path: Path) -> tuple[Path, str, int]:

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import click
 
+from imprimatur.cli.failure import CommandFailed
 from imprimatur.cli.new_files import reserved
 from imprimatur.cli.options import FILE, json_option
 from imprimatur.cli.passwords import new_password, password_options
-from imprimatur.cli.result import Result
+from imprimatur.cli.result import Result, in_lines
 
 
 @click.group()
@@ -25,8 +26,8 @@ def new(path: Path, password_file: Path | None, password_env: str | None) -> Res
 
     with reserved(path) as partial:
         address = create_keystore(partial, new_password(password_file, password_env)).address
-    text = f"{address}\nThe key is in {path}. Keep a copy of it and the password: nobody can restore them."
-    return Result({"address": address, "path": str(path)}, text)
+    text = f"The key is in {path}. Keep a copy of it and the password: nobody can restore them."
+    return Result({"address": address, "path": str(path)}, in_lines([address, text]))
 
 
 @keys.command()
@@ -36,5 +37,8 @@ def show(path: Path) -> Result:
     """The address of the account in a key file. No password is needed."""
     from imprimatur.chain.signers import keystore_address
 
-    address = keystore_address(path)
+    try:
+        address = keystore_address(path)
+    except RecursionError as error:
+        raise CommandFailed(f"{path} isn't a keystore: what it holds is nested too deeply.") from error
     return Result({"address": address, "path": str(path)}, address)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imprimatur.cli.options import LicenseId, book_option, json_option, node_option
-from imprimatur.cli.result import Result
+from imprimatur.cli.result import Result, in_lines
 from imprimatur.cli.times import utc
 from imprimatur.errors import ImprimaturError
 from imprimatur.license_id import format_id, owner_of
@@ -40,7 +40,7 @@ def show(id: int, node: str, book: Path) -> Result:
     from imprimatur.cli.connection import connect
 
     connection = connect(node, book)
-    # All reads at one block: the parts of the answer belong together.
+    # The contract is read at one block: the parts of the answer belong together.
     block = connection.rpc.call("eth_getBlockByNumber", ["latest", False])
     if block is None:
         raise NodeUnreachable("The chain node has no newest block. Ask another node.")
@@ -56,7 +56,7 @@ def show(id: int, node: str, book: Path) -> Result:
         "owner": owner_of(id),
         "controller": connection.licenses.controller_of(owner_of(id), at),
         **_members(found),
-        "issued": _issued(connection.licenses, id),
+        "issued": _issued(connection.licenses, id, int(block["number"], 16)),
     }
     return Result(members, _text(members))
 
@@ -80,8 +80,10 @@ def _members(license: "License") -> dict[str, Any]:
     }
 
 
-def _issued(licenses: "PrintLicense", id: int) -> dict[str, Any] | None:
-    event = next(licenses.events("LicenseIssued", id=id), None)
+def _issued(licenses: "PrintLicense", id: int, newest: int) -> dict[str, Any] | None:
+    """What the log says of the issuing. It isn't asked as of a block, so whatever came later is left out."""
+    events = licenses.events("LicenseIssued", id=id)
+    event = next((event for event in events if event.block_number <= newest), None)
     if event is None:
         return None
     return {
@@ -117,4 +119,4 @@ def _text(members: dict[str, Any]) -> str:
     lines.append(
         f"As the node says, at block {block['number']} ({utc(block['time'])}) of chain {members['chainId']}."
     )
-    return "\n".join(lines)
+    return in_lines(lines)

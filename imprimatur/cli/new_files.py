@@ -7,6 +7,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from imprimatur.cli import stopping
+
 PUBLIC = 0o666
 """What the process's umask leaves of it."""
 PRIVATE = 0o600
@@ -31,11 +33,13 @@ def reserved(path: Path) -> Iterator[Path]:
 
     Raises:
         FileExistsError: there is something at `path`.
+        KeyboardInterrupt: the command was stopped meanwhile.
     """
     require_free(path)
     partial = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.partial")
     try:
         yield partial
+        stopping.check()
         _publish(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
@@ -83,14 +84,24 @@ def node_option(required: bool) -> Callable[[Command], Command]:
         show_envvar=True,
         required=required,
         metavar="URL",
-        callback=_check_url,
+        callback=check_url,
         help="JSON-RPC address of a chain node.",
     )
 
 
-def _check_url(_context: click.Context, _parameter: click.Parameter, url: str | None) -> str | None:
-    if url is not None and not url.startswith(("http://", "https://")):
+def check_url(_context: click.Context, _parameter: click.Parameter, url: str | None) -> str | None:
+    if url is None:
+        return None
+    if not url.startswith(("http://", "https://")):
         raise click.BadParameter("A node's address begins with http:// or https://.")
+    try:
+        parts = urlsplit(url)
+        # The port is looked at only when it is asked for.
+        sound = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound:
+        raise click.BadParameter("That isn't the address of a node: its host or port can't be one.")
     return url
 
 

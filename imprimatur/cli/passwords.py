@@ -50,12 +50,16 @@ def _given(file: Path | None, variable: str | None) -> str | None:
     if variable is not None:
         if variable not in os.environ:
             raise click.UsageError(f"There is no environment variable {variable}.")
-        return os.environ[variable]
+        return _text(os.fsencode(os.environ[variable]), f"The environment variable {variable}")
     if file is None:
         return None
     with file.open("rb") as stream:
         data = stream.read(LARGEST_FILE)
+    return _text(data, str(file)).partition("\n")[0].rstrip("\r")
+
+
+def _text(data: bytes, place: str) -> str:
     try:
-        return data.decode().partition("\n")[0].rstrip("\r")
+        return data.decode()
     except UnicodeDecodeError as error:
-        raise click.UsageError(f"{file} doesn't hold text.") from error
+        raise click.UsageError(f"{place} doesn't hold text (UTF-8).") from error

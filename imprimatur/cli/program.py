@@ -1,7 +1,6 @@
 """The program: its verbs, loaded when they are needed, and how it ends."""
 
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -12,9 +11,10 @@ from typing import Any
 import click
 
 from imprimatur import __version__
+from imprimatur.cli import stopping
 from imprimatur.cli.exit_codes import ExitCode
-from imprimatur.cli.failure import failure_of
-from imprimatur.cli.result import Result, complain, show, write
+from imprimatur.cli.failure import Failure, failure_of, stopped_by
+from imprimatur.cli.result import Result, complain, explain, nowhere, show, write
 
 DEBUG = "IMPRIMATUR_DEBUG"
 """Environment variable: with 1, the trace of an unexpected error is shown."""
@@ -58,11 +58,15 @@ class Program(click.Group):
         given = list(sys.argv[1:] if args is None else args)
         as_json = "--json" in given[: given.index("--")] if "--" in given else "--json" in given
         try:
+            if any("\0" in argument for argument in given):
+                raise click.UsageError("No argument can hold a zero byte.")
             result = super().main(given, prog_name, complete_var, standalone_mode=False, **extra)
+            stopping.let_go()
             if isinstance(result, Result):
                 show(result, as_json)
                 sys.exit(result.exit_code)
         except (Exception, KeyboardInterrupt) as error:
+            stopping.let_go()
             sys.exit(_tell(error, as_json))
         # Help, version and completion have written what they have to say.
         sys.exit(result if isinstance(result, int) else ExitCode.OK)
@@ -70,12 +74,14 @@ class Program(click.Group):
 
 def _tell(error: BaseException, as_json: bool) -> ExitCode:
     if type(error).__name__ == "NoArgsIsHelpError" and isinstance(error, click.UsageError) and error.ctx:
-        print(error.ctx.get_help(), file=sys.stderr)
-        return ExitCode.USAGE
-    failure = failure_of(error)
-    if failure.unexpected and os.environ.get(DEBUG) == "1":
-        traceback.print_exception(error)
-    complain(failure.message)
+        explain(error.ctx.get_help())
+        failure = Failure("Usage", "There is no verb. `imprimatur --help` lists them.", ExitCode.USAGE)
+    else:
+        signal = stopping.received()
+        failure = failure_of(error) if signal is None else stopped_by(signal)
+        if failure.unexpected and os.environ.get(DEBUG) == "1":
+            explain("".join(traceback.format_exception(error)))
+        complain(failure.message)
     if as_json:
         import json
 
@@ -85,17 +91,34 @@ def _tell(error: BaseException, as_json: bool) -> ExitCode:
 
 
 def prepare_process() -> None:
-    """Before the program runs as a process of its own."""
+    """Before the program runs as a process of its own.
+
+    Raises:
+        SystemExit: there is no stdout, so nobody would get the answer.
+    """
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         # A terminal that can't show a letter gets a question mark, not the end of the program.
         with suppress(AttributeError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    # Like Ctrl-C, so that half-written files are removed.
-    signal.signal(signal.SIGTERM, _terminate)
+    stopping.catch()
 
 
-def _terminate(_signum: int, _frame: Any) -> None:
-    sys.exit(ExitCode.TERMINATED)
+def _open_streams() -> None:
+    """Something in the place of each closed stream: the next file would get its number otherwise.
+
+    Reading what stands for a closed stdin fails, as it should: there is nothing that could be hashed.
+    """
+    mute = sys.stdout is None
+    if sys.stdin is None:
+        sys.stdin = open(os.open(os.devnull, os.O_WRONLY))  # noqa: SIM115
+    if sys.stdout is None:
+        sys.stdout = nowhere()
+    if sys.stderr is None:
+        sys.stderr = nowhere()
+    if mute:
+        complain("There is no standard output for the answer. Leave it open; /dev/null is one too.")
+        sys.exit(ExitCode.FAILED)
 
 
 @click.command(

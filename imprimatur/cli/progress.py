@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 import click
 
+from imprimatur.cli.result import one_line
+
 
 @contextmanager
 def progress(label: str, length: int | None) -> Iterator[Callable[[int], None]]:
@@ -17,5 +19,5 @@ def progress(label: str, length: int | None) -> Iterator[Callable[[int], None]]:
     if not length or not sys.stderr.isatty():
         yield lambda _done: None
         return
-    with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
+    with click.progressbar(length=length, label=one_line(label), file=sys.stderr) as bar:
         yield lambda done: bar.update(done - bar.pos)

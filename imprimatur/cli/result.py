@@ -3,15 +3,16 @@
 import json
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 from imprimatur.cli.exit_codes import ExitCode
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The answer of a command: `members` of the JSON object, `text` for people."""
+    """The answer of a command: `members` of the JSON object, `text` for people (of `in_lines`)."""
 
     members: dict[str, Any]
     text: str
@@ -20,7 +21,7 @@ class Result:
 
 def show(result: Result, as_json: bool) -> None:
     """Write a result to stdout."""
-    write(json.dumps(result.members, indent=2) if as_json else printable(result.text))
+    write(json.dumps(result.members, indent=2) if as_json else in_lines(result.text.split("\n")))
 
 
 def write(text: str) -> None:
@@ -33,16 +34,38 @@ def write(text: str) -> None:
         print(text, flush=True)
     except OSError as error:
         # The interpreter flushes once more when it ends, and would complain.
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        sys.stdout = nowhere()
         if not isinstance(error, BrokenPipeError):
             raise
 
 
 def complain(sentence: str) -> None:
-    """One sentence to stderr."""
-    print(printable(sentence), file=sys.stderr, flush=True)
+    """One sentence to stderr, in one line."""
+    explain(one_line(sentence))
 
 
-def printable(text: str) -> str:
-    """The text without characters that could steer a terminal: names come from strangers."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+def explain(text: str) -> None:
+    """A text of our own to stderr. If nobody can read it there, the exit code and stdout still say enough."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        sys.stderr = nowhere()
+
+
+def nowhere() -> TextIO:
+    """A stream that takes everything and keeps nothing."""
+    return open(os.devnull, "w")
+
+
+def in_lines(lines: Iterable[str]) -> str:
+    """A text of lines, each of which stays one whatever names stand in it."""
+    return "\n".join(map(one_line, lines))
+
+
+def one_line(text: str) -> str:
+    """The text with a replacement for whatever doesn't show as a character of its own.
+
+    Names and messages come from strangers. An end of a line in them would start a line that we didn't write,
+    and control characters would steer the terminal or turn the direction of what follows.
+    """
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

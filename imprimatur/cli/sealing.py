@@ -8,7 +8,7 @@ from imprimatur.cli.failure import CommandFailed
 from imprimatur.cli.new_files import PRIVATE, new_file, require_free
 from imprimatur.cli.options import FILE, Hash, json_option
 from imprimatur.cli.progress import progress
-from imprimatur.cli.result import Result
+from imprimatur.cli.result import Result, in_lines
 from imprimatur.errors import ImprimaturError
 
 LARGEST_KEY_FILE = 64 * 1024
@@ -58,13 +58,13 @@ def seal(file: Path, output: Path, key_out: Path) -> Result:
         "sealedSize": sealed.sealed_size,
         "keyCommitment": sealed.key_commitment,
     }
-    text = (
-        f"file hash       {sealed.sha256}  ({sealed.size} bytes)\n"
-        f"sealed hash     {sealed.sealed_sha256}  ({sealed.sealed_size} bytes)\n"
-        f"key commitment  {sealed.key_commitment}\n"
-        f"Sealed as {output}. Keep {key_out} secret: without it nobody opens the file."
-    )
-    return Result(members, text)
+    lines = [
+        f"file hash       {sealed.sha256}  ({sealed.size} bytes)",
+        f"sealed hash     {sealed.sealed_sha256}  ({sealed.sealed_size} bytes)",
+        f"key commitment  {sealed.key_commitment}",
+        f"Sealed as {output}. Keep {key_out} secret: without it nobody opens the file.",
+    ]
+    return Result(members, in_lines(lines))
 
 
 @click.command(short_help="Decrypt a sealed file.")
@@ -95,7 +95,7 @@ def open(sealed: Path, key_file: Path, output: Path, expect: bytes | None) -> Re
             raise OtherFile(expect.hex(), digest)
     commitment = key_commitment(file_key)
     members = {"output": str(output), "fileHash": digest, "size": size, "keyCommitment": commitment}
-    return Result(members, f"file hash  {digest}  ({size} bytes)\nOpened as {output}.")
+    return Result(members, in_lines([f"file hash  {digest}  ({size} bytes)", f"Opened as {output}."]))
 
 
 def read_key(path: Path) -> bytes:

@@ -36,7 +36,9 @@ class OtherPart(ImprimaturError):
     "--block-hash", "hashes", type=Hash(), multiple=True, help="A block that you trust; can be repeated."
 )
 @click.option(
-    "--chain", type=click.IntRange(min=1), help="Chain of these blocks; needed where the address book has the contract on several."
+    "--chain",
+    type=click.IntRange(min=1),
+    help="Chain of these blocks; needed where the address book has the contract on several.",
 )
 @click.option("--license", "license_id", type=LicenseId(), help="With a SERIAL: its license.")
 @click.option("--copy", type=click.IntRange(1, 65_535), help="With a SERIAL: its copy.")
@@ -44,7 +46,9 @@ class OtherPart(ImprimaturError):
 @click.option(
     "--tag", "part", metavar="URL", help="With a CERTIFICATE: the tag of the part that it has to be about."
 )
-@click.option("--language", type=click.Choice(("en", "de")), default="en", help="Of the explanation.")
+@click.option(
+    "--language", type=click.Choice(("en", "de")), default="en", help="Of a certificate's explanation."
+)
 @finality_option
 @node_option(required=False)
 @book_option
@@ -67,13 +71,15 @@ def verify(
     A certificate is checked without network; --block-hash or --node says which blocks you trust, else the
     answer is "consistent, not anchored" (exit code 3). A tag is a URL as scanned, - reads it from the
     standard input; a SERIAL needs --license, --copy and --tag-address, because the chain doesn't know
-    serials. Both need --node.
+    serials. Both need --node, and the answer is what this node says.
     """
     about_serial = (license_id, copy, tag_address)
-    if what == STDIN or is_tag(what):
-        tag = read_tag(what)
-    elif any(value is not None for value in about_serial):
-        tag = _tag_of(what, *about_serial)
+    is_url = what == STDIN or is_tag(what)
+    if is_url and any(value is not None for value in about_serial):
+        raise click.UsageError("A tag says itself what --license, --copy and --tag-address say of a serial.")
+    if is_url or any(value is not None for value in about_serial):
+        _refuse_for_part({"--block-hash": hashes, "--chain": chain, "--tag": part})
+        tag = read_tag(what) if is_url else _tag_of(what, *about_serial)
     else:
         verified = _certificate(_read(what), hashes, chain, finality, node, book)
         return _told(verified if part is None else _of_part(verified, read_tag(part)), language)
@@ -84,6 +90,17 @@ def verify(
     from imprimatur.cli.part import look_up
 
     return look_up(tag, node, book, finality)
+
+
+def _refuse_for_part(given: dict[str, Any]) -> None:
+    """Raises click.UsageError: one of these options was given, and nothing would be made of it."""
+    for option, value in given.items():
+        if value not in (None, ()):
+            raise click.UsageError(
+                f"{option} is about a certificate. A part is looked up on --node, and that node is believed. "
+                "To believe no node: `imprimatur certificate build`, then verify that file with --block-hash "
+                "and --tag."
+            )
 
 
 def _tag_of(serial: str, id: int | None, copy: int | None, address: str | None) -> "Tag":
@@ -118,7 +135,7 @@ def _certificate(
     """What a certificate proves, anchored as far as the reader said what to trust."""
     from imprimatur import certificate as certificates
     from imprimatur.chain.rpc import HttpRpc
-    from imprimatur.cli.anchoring import anchored_by
+    from imprimatur.cli.anchoring import vouches
     from imprimatur.cli.checked_node import CheckedRpc
     from imprimatur.cli.connection import require_book
 
@@ -129,14 +146,14 @@ def _certificate(
         verified = certificates.verify(data, book, anchor)
     if node is None:
         return verified
-    by_node = anchored_by(CheckedRpc(HttpRpc(node)), data, book, verified, finality)
-    if by_node is None:
-        complain(f"The node doesn't call the certificate's newest block {finality} yet. Ask again later.")
-    return by_node or verified
+    if vouches(CheckedRpc(HttpRpc(node)), verified.chain_id, verified.blocks, finality):
+        return replace(verified, anchored=True)
+    complain(f"The node doesn't call the certificate's newest block {finality} yet. Ask again later.")
+    return verified
 
 
 def _only_chain(verified: "Verified", book: Path) -> int:
-    """The chain of the reader's hashes when the address book leaves no choice; the certificate isn't asked."""
+    """The chain of the reader's hashes when the address book leaves no choice. The certificate has no say."""
     from imprimatur import address_book
     from imprimatur.chain.print_license import CONTRACT
 

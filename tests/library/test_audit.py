@@ -1,7 +1,9 @@
 """The audit of a real chain: what it says of an honest one, and that nothing can be left out or changed."""
 
 import dataclasses
+import itertools
 import json
+import os
 import sqlite3
 from contextlib import closing
 
@@ -17,12 +19,15 @@ from imprimatur import schemas
 from imprimatur.audit import Replay, checks, files, portal, rebuild
 from imprimatur.audit.portal import PortalUnreadable
 from imprimatur.audit.rebuild import BlockUnknown, NothingToAudit, Rebuilt, newest_block, trusted_block
+from imprimatur.audit.replayed_licenses import ReplayedLicenses
 from imprimatur.audit.report import NO_PAYMENT, Report
 from imprimatur.chain.device_registry import DeviceRegistry
 from imprimatur.chain.events import Indexer, NodeLies, Source, SqliteEventStore
 from imprimatur.chain.print_license import PrintLicense
-from imprimatur.chain.rpc import HttpRpc, NodeRefused
-from imprimatur.manifest.signature import SignedManifest
+from imprimatur.chain.rpc import HttpRpc, NodeRefused, NodeUnreachable, Rpc
+from imprimatur.license_id import owner_of
+from imprimatur.manifest.document import Manifest
+from imprimatur.manifest.signature import SignedManifest, sign_manifest
 from support.node import deploy_contracts, running_chain
 from support.postgres import running_postgres
 
@@ -228,6 +233,84 @@ def test_a_node_cant_pass_another_block_for_the_trusted_one(world, head):
     assert told.value.block == head
 
 
+class ForkingRpc(Rpc):
+    """Tells of blocks that it remembers, until it is asked for a later one; then of the real chain."""
+
+    def __init__(self, rpc, until):
+        self._rpc = rpc
+        self._until = until
+        self._forking = True
+        self._blocks = [rpc.call("eth_getBlockByNumber", [hex(i), False]) for i in range(until + 1)]
+        self._by_hash = {block["hash"]: block for block in self._blocks}
+        self._receipts = {hash: rpc.call("eth_getBlockReceipts", [hash]) for hash in self._by_hash}
+
+    def call(self, method, params):
+        if method == "eth_getBlockByNumber" and params[0].startswith("0x"):
+            self._forking &= int(params[0], 16) <= self._until
+            if self._forking:
+                return self._blocks[int(params[0], 16)]
+        remembered = {"eth_getBlockByHash": self._by_hash, "eth_getBlockReceipts": self._receipts}
+        if params and isinstance(params[0], str) and params[0] in remembered.get(method, {}):
+            return remembered[method][params[0]]
+        return self._rpc.call(method, params)
+
+
+def test_nothing_that_a_trusted_block_doesnt_follow_is_told():
+    """A fork with a print that never happened, shown up to the audit's end, and the real chain above it."""
+    with running_chain() as chain:
+        owner, shop = chain.account(), chain.account()
+        id = chain.issue(owner, shop.address, FILE_HASH, 3, "4711")
+        before = chain.rpc.call("evm_snapshot", [])
+        chain.send(shop, chain.licenses.use_license_call(id, FILE_HASH))
+        chain.rpc.call("anvil_mine", ["0x3"])
+        until = newest_block(chain.rpc, "latest")
+        node = ForkingRpc(chain.rpc, until)
+        forged = chain.rpc.call("eth_getBlockByNumber", [hex(until), False])["hash"]
+        chain.rpc.call("evm_revert", [before])
+        chain.issue(owner, shop.address, FILE_HASH, 1, "4712")
+        chain.rpc.call("anvil_mine", ["0x10"])
+        real = chain.rpc.call("eth_getBlockByNumber", [hex(until), False])["hash"]
+        newest = chain.rpc.call("eth_getBlockByNumber", ["latest", False])
+        trusted = trusted_block(chain.rpc, newest["hash"])
+        licenses = PrintLicense(node, chain.licenses.address, chain.licenses.since)
+        devices = DeviceRegistry(node, chain.devices.address, chain.devices.since)
+        found = rebuild(licenses, devices, until, trusted=trusted)
+        assert forged != real
+        assert (found.anchored, found.head.hash) == (True, real)
+        assert [license.used for license in found.replay.licenses.values()] == [0, 0]
+
+
+class StumblingRpc(Rpc):
+    """Gives no answer to one of the batches."""
+
+    def __init__(self, rpc, place):
+        self._rpc = rpc
+        self.left = place
+
+    def call(self, method, params):
+        return self._rpc.call(method, params)
+
+    def batch(self, calls):
+        self.left -= 1
+        if self.left == -1:
+            raise NodeUnreachable("The chain node doesn't answer.")
+        return self._rpc.batch(calls)
+
+
+def test_an_answer_that_is_lost_once_ends_no_audit(world, rebuilt, head):
+    """Wherever it is lost, also when the trusted block is compared."""
+    trusted = trusted_block(world.chain.rpc, rebuilt.head.hash)
+    for place in itertools.count():
+        rpc = StumblingRpc(world.chain.rpc, place)
+        licenses = PrintLicense(rpc, world.chain.licenses.address, world.chain.licenses.since)
+        devices = DeviceRegistry(rpc, world.chain.devices.address, world.chain.devices.since)
+        found = rebuild(licenses, devices, head - 5, trusted=trusted)
+        assert (found.anchored, found.head.number) == (True, head - 5)
+        if rpc.left >= 0:
+            break
+    assert place > 3
+
+
 def contracts_of(world, url):
     rpc = HttpRpc(url)
     return tuple(
@@ -281,6 +364,8 @@ STATEFUL = {
     "AttestorPresented",
     "AttestorAccepted",
 }
+COMPARED = {"FileApproved", "OperatorSet", "ControlTransferred", "DeviceUnbound"}
+"""Those that change no copies: the contracts' own state shows that one is missing."""
 
 
 def changed(row, **values):
@@ -303,7 +388,7 @@ def test_every_event_that_changes_copies_is_missed(world, rebuilt, rows):
     """Left out alone, each of them is a contradiction, whatever the order of the others."""
     assert problems(world, rebuilt, rows) == set()
     for i, row in enumerate(rows):
-        if row.name in STATEFUL:
+        if row.name in STATEFUL | COMPARED:
             found = problems(world, rebuilt, [*rows[:i], *rows[i + 1 :]])
             assert found, f"{row.name} of block {row.block_number} can be left out"
 
@@ -313,6 +398,22 @@ def test_every_such_event_twice_is_found(world, rebuilt, rows):
         if row.name in STATEFUL - {"DeviceAttested", "AttestorAccepted"}:
             found = problems(world, rebuilt, [*rows[: i + 1], row, *rows[i + 1 :]])
             assert found, f"{row.name} of block {row.block_number} can be doubled"
+
+
+@pytest.mark.parametrize("name", sorted(COMPARED))
+def test_the_contracts_say_who_acts_for_whom_and_which_files_are_allowed(world, rebuilt, rows, name):
+    without = [row for row in rows if row.name != name]
+    assert "contract-differs" in problems(world, rebuilt, without)
+
+
+def test_too_many_failures_are_told_once(world, rebuilt, rows, comparison):
+    replay = Replay()
+    for row in rows:
+        forged = row.name == "LicenseIssued" and row.license == world.id("revoked")
+        replay.apply(changed(row, failuresAllowed=0) if forged else row)
+    claimed = dataclasses.replace(rebuilt, replay=replay)
+    found = report_of(world, claimed, comparison).contradictions
+    assert [c.kind for c in found if c.license == world.id("revoked")].count("too-many-failures") == 1
 
 
 def test_a_print_by_nobodys_device_is_found(world, rebuilt, rows):
@@ -366,6 +467,73 @@ def test_one_commitment_for_two_parts_is_found(world):
         assert contradiction.kind == "commitment-twice"
         assert "copy 1" in contradiction.message
         assert contradiction.license == other.id("cloned")
+
+
+def test_a_strangers_copy_of_a_commitment_is_no_contradiction(world):
+    """Everybody can copy it from the chain, or see it coming and be first. That hides no doubled one."""
+    with running_chain() as chain:
+        other = worlds.World(chain, *(chain.account() for _ in range(6)))
+        stranger = chain.account()
+        copied = chain.issue(stranger, stranger.address, FILE_HASH, 1, "1")
+        worlds.consume(other, stranger, copied, 1, b"\x17" * 32)
+        id = worlds.issue(other, "copied", 3)
+        worlds.consume(other, other.shop, id, 1, b"\x17" * 32)
+        found = rebuild(chain.licenses, chain.devices, newest_block(chain.rpc, "latest"))
+        comparison = checks.compare(chain.licenses, chain.devices, found)
+        report = Report(found, {}, comparison)
+        assert report.members()["consistent"]
+        (remark,) = report.members()["remarks"]
+        assert (remark["kind"], remark["license"]) == ("commitment-copied", other.id("copied"))
+        assert worlds.format_id(copied) in remark["message"]
+        worlds.consume(other, other.shop, id, 2, b"\x17" * 32)
+        found = rebuild(chain.licenses, chain.devices, newest_block(chain.rpc, "latest"))
+        assert [(c.kind, c.license) for c in found.replay.contradictions] == [
+            ("commitment-twice", other.id("copied"))
+        ]
+        assert len(found.replay.remarks) == 1
+
+
+class AnsweringRpc(Rpc):
+    """A node that answers to some methods as it likes."""
+
+    def __init__(self, rpc, **answers):
+        self._rpc = rpc
+        self._answers = answers
+
+    def call(self, method, params):
+        answer = self._answers.get(method)
+        if isinstance(answer, Exception):
+            raise answer
+        return self._rpc.call(method, params) if answer is None else answer
+
+
+FORGOTTEN = NodeRefused(-32000, "missing trie node 1234 (path ) state 0x1234 is not available")
+
+
+@pytest.mark.parametrize(
+    ("answers", "kinds", "complete"),
+    [
+        ({"eth_call": FORGOTTEN}, set(), False),
+        ({"eth_call": FORGOTTEN, "eth_getCode": FORGOTTEN}, set(), False),
+        ({"eth_call": FORGOTTEN, "eth_getCode": "0x6001"}, {"foreign-code"}, False),
+        ({"eth_call": NodeRefused(3, "execution reverted", "0x")}, {"contract-differs"}, True),
+        ({"eth_call": NodeRefused(-32015, "VM execution error: reverted")}, {"contract-differs"}, True),
+        ({"eth_call": "0x", "eth_getCode": "0x6001"}, {"foreign-code", "contract-differs"}, True),
+    ],
+)
+def test_what_a_node_doesnt_tell_takes_nothing_back(world, rebuilt, answers, kinds, complete):
+    """A contract that refuses to say what it must is a contradiction; a forgotten state says nothing."""
+    rpc = AnsweringRpc(world.chain.rpc, **answers)
+    licenses, devices = (
+        kind(rpc, contract.address, contract.since)
+        for kind, contract in ((PrintLicense, world.chain.licenses), (DeviceRegistry, world.chain.devices))
+    )
+    found = checks.compare(licenses, devices, rebuilt)
+    assert {contradiction.kind for contradiction in found.contradictions} == kinds
+    assert (found.unavailable is None) is complete
+    report = report_of(world, rebuilt, found)
+    assert report.members()["comparedWithContract"] is complete
+    assert schemas.problem_in(report.members(), "audit.v1") is None
 
 
 def test_another_registry_and_other_code_are_found(world, rebuilt, head):
@@ -426,6 +594,68 @@ def test_a_file_that_the_node_cant_check_ends_no_audit(world, rebuilt, compariso
     assert schemas.problem_in(report.members(), "audit.v1") is None
 
 
+def test_manifests_are_checked_against_the_replayed_events(world, rebuilt, tmp_path):
+    """A node that hides logs, or turns its clock, has no say in it."""
+    world.write_files(tmp_path)
+    rpc = AnsweringRpc(world.chain.rpc, eth_getLogs=[], eth_getBlockByHash=FORGOTTEN)
+    licenses = PrintLicense(rpc, world.chain.licenses.address, world.chain.licenses.since)
+    found = files.compare(tmp_path, rebuilt, licenses)
+    assert (found.contradictions, found.not_checkable) == ([], [])
+    assert found.by_license[world.id("printed")].signer == world.owner.address
+
+
+def test_the_replayed_events_are_those_of_the_contract(world, rebuilt):
+    licenses = world.chain.licenses
+    replayed = ReplayedLicenses(licenses, rebuilt)
+    subjects = {*world.licenses.values(), *(int(owner_of(id), 16) for id in world.licenses.values())}
+    seen = set()
+    for names in (("LicenseIssued", "FileApproved"), ("ControlTransferred",), ("OperatorSet",)):
+        for subject in subjects:
+            for account in (None, world.operator.address, world.shop.address):
+                if account is not None and names != ("OperatorSet",):
+                    continue
+                ours = list(replayed.events(*names, id=subject, account=account))
+                assert ours == list(licenses.events(*names, id=subject, account=account))
+                seen |= {event.name for event in ours}
+                for event in ours:
+                    asked = ("eth_getBlockByHash", [event.block_hash, False])
+                    assert replayed.rpc.call(*asked)["timestamp"] == licenses.rpc.call(*asked)["timestamp"]
+    assert seen == {"LicenseIssued", "FileApproved", "ControlTransferred", "OperatorSet"}
+
+
+def test_manifests_are_checked_as_of_the_audits_block(world, rebuilt, tmp_path):
+    chain = world.chain
+    id = world.licenses["printed"]
+    file_hash = "5a" * 32
+    contract = checksummed({"": chain.licenses.address})[""]
+    manifest = Manifest(chain.chain_id, contract, id, "other.gcode", 1, file_hash)
+    (tmp_path / "later.json").write_bytes(sign_manifest(manifest, world.operator).to_bytes())
+    before = chain.rpc.call("evm_snapshot", [])
+    try:
+        chain.send(world.operator, chain.licenses.approve_file_call(id, file_hash, manifest.hash))
+        (early,) = files.compare(tmp_path, rebuilt, chain.licenses).contradictions
+        later = rebuild(chain.licenses, chain.devices, newest_block(chain.rpc, "latest"))
+        found = files.compare(tmp_path, later, chain.licenses)
+    finally:
+        chain.rpc.call("evm_revert", [before])
+    assert early.kind == "manifest-refused"
+    assert found.contradictions == []
+    assert found.by_license[world.id("printed")].manifest == "later.json"
+
+
+def test_a_file_that_cant_be_read_ends_no_audit(world, rebuilt, comparison, tmp_path):
+    world.write_files(tmp_path)
+    # Opening works, reading is an error of the device.
+    (tmp_path / "broken").symlink_to("/proc/self/mem")
+    (tmp_path / "nowhere").symlink_to("nothing")
+    os.mkfifo(tmp_path / "pipe")
+    found = files.compare(tmp_path, rebuilt, world.chain.licenses)
+    assert (found.files, found.unreadable) == (4, ["broken"])
+    assert found.by_license[world.id("printed")].print_file == "part.gcode"
+    report = report_of(world, rebuilt, comparison, files=found)
+    assert schemas.problem_in(report.members(), "audit.v1") is None
+
+
 def test_files_are_found_by_hash(world, rebuilt, comparison, tmp_path):
     world.write_files(tmp_path)
     (tmp_path / "folder").mkdir()
@@ -450,8 +680,6 @@ def test_a_changed_file_isnt_found(world, rebuilt, tmp_path):
 
 
 def test_a_manifest_that_the_chain_doesnt_name_is_a_contradiction(world, rebuilt, tmp_path):
-    from imprimatur.manifest.signature import SignedManifest, sign_manifest
-
     manifest = SignedManifest.from_bytes(world.manifest).manifest
     other = sign_manifest(dataclasses.replace(manifest, material="gold"), world.owner)
     (tmp_path / "manifest.json").write_bytes(other.to_bytes())
@@ -549,12 +777,51 @@ def test_the_portals_database_is_only_read(rebuilt, database):
 
 
 @pytest.mark.parametrize(
-    "name", ["nowhere.db", "sqlite:///nowhere.db", "mysql://user:secret@host/portal", "README.md"]
+    "name",
+    [
+        "nowhere.db",
+        "sqlite:///nowhere.db",
+        "mysql://user:secret@host/portal",
+        "postgresql:/user:secret@host/portal",
+        "postgresql:user:secret",
+        "sqlite:///user:secret@host/portal",
+        "user:secret@host://portal",
+        "secret@host",
+        "README.md",
+    ],
 )
 def test_what_is_no_portals_database_is_refused(rebuilt, name):
     with pytest.raises(PortalUnreadable) as told:
         portal.compare(name, rebuilt)
     assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE license SET id = 'abc' WHERE number = '4711-printed'",
+        "UPDATE license SET copies = 'many' WHERE number = '4711-printed'",
+        "UPDATE license SET copies = 1.5 WHERE number = '4711-printed'",
+        "UPDATE license SET file_hash = x'00' WHERE number = '4711-printed'",
+        "UPDATE license SET valid_until = -1 WHERE number = '4711-printed'",
+        "UPDATE intent SET block_number = 'soon' WHERE key = 'printed'",
+        'UPDATE "user" SET account = 17',
+    ],
+)
+def test_a_damaged_portal_is_said_to_be_so(rebuilt, database, statement):
+    change(database, statement)
+    with pytest.raises(PortalUnreadable, match="holds values that a portal doesn't write"):
+        portal.compare(str(database), rebuilt)
+
+
+def test_empty_values_in_a_portal_are_damage(rebuilt, database):
+    """Such as in tables that were restored without their rules."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("ALTER TABLE license RENAME TO strict")
+        connection.execute("CREATE TABLE license AS SELECT * FROM strict")
+        connection.execute("UPDATE license SET copies = NULL")
+    with pytest.raises(PortalUnreadable, match="table license"):
+        portal.compare(str(database), rebuilt)
 
 
 def test_a_portal_on_postgresql(world, rebuilt):

@@ -5,8 +5,10 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+import threading
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import jsonschema
@@ -20,6 +22,8 @@ from sqlalchemy.orm import Session
 
 from app.models import Base, Design, Intent, IntentState, License, User
 from imprimatur import address_book, schemas
+from imprimatur.chain.interface import interface_of
+from imprimatur.chain.orders import Terms
 from imprimatur.chain.rpc import NodeUnreachable, Rpc
 from imprimatur.cli.checked_node import CheckedRpc
 from imprimatur.cli.exit_codes import ExitCode
@@ -139,6 +143,51 @@ def test_no_contract_at_the_address_is_the_nodes_fault(world, ask_json, tmp_path
         )
     code, answer = ask_json("license", "show", world.id("printed"), book=tmp_path)
     assert (code, answer["error"]["type"]) == (ExitCode.NODE, "MalformedData")
+
+
+def test_everything_shown_of_a_license_is_of_one_block(world, ask_json):
+    """Logs aren't asked as of a block: what came later than the state isn't shown beside it."""
+    newest = int(world.chain.rpc.call("eth_blockNumber", []), 16)
+
+    def lie(method, result):
+        return (
+            [log | {"blockNumber": hex(newest + 1)} for log in result] if method == "eth_getLogs" else result
+        )
+
+    with lying_node(world.chain.url, lie) as url:
+        assert ask_json("license", "show", world.id("printed"), node=url)[1]["issued"] is None
+
+
+@contextmanager
+def refusing_node(words):
+    """URL of a node that refuses every call with these words."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            refusal = {"jsonrpc": "2.0", "id": asked["id"], "error": {"code": -32000, "message": words}}
+            body = json.dumps(refusal).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_nodes_words_stay_in_one_line(world, ask):
+    """It refuses in words of its own, which must not look like an answer of ours."""
+    with refusing_node("no\nGenuine: serial 1\u202e\x1b[2J") as url:
+        code, out, problem = ask("license", "show", world.id("printed"), node=url)
+    assert (code, out) == (ExitCode.NODE, "")
+    assert len(problem.splitlines()) == 1
+    assert not {"\u202e", "\x1b"} & set(problem)
 
 
 # --- certificates ----------------------------------------------------------------------------------------
@@ -307,6 +356,113 @@ def test_a_young_print_isnt_final(world, ask_json):
     assert (code, answer["result"]) == (ExitCode.NOT_ANCHORED, "not final")
 
 
+def without(event, of=None):
+    """A node whose log lacks an event, or whose event is about another copy."""
+    topic = interface_of("PrintLicense").topic(event)
+
+    def lie(method, result):
+        if method != "eth_getLogs":
+            return result
+        if of is None:
+            return [log for log in result if log["topics"][0] != topic]
+        copy = f"0x{of:064x}"
+        return [
+            log | {"data": copy + log["data"][66:]} if log["topics"][0] == topic else log for log in result
+        ]
+
+    return lie
+
+
+@pytest.mark.parametrize("other_copy", [None, 1, 2, 4])
+def test_a_node_that_hides_a_failed_print_is_caught(world, ask_json, other_copy):
+    """It can't say of a scrapped part that it is genuine, nor of another one that it was scrapped instead."""
+    tag = world.failed_tag.public.url(BASE)
+    with lying_node(world.chain.url, without("PrintFailed", other_copy)) as url:
+        code, answer = ask_json("verify", tag, "--finality", "latest", node=url)
+    assert (code, answer["error"]["type"]) == (ExitCode.NODE, "NodeInconsistent")
+
+
+def issued_by_operator(world, name, copies, **terms):
+    """A further license. The owner has handed control over to her operator by now."""
+    chain = world.chain
+    order = chain.order(world.owner.address, world.shop.address, FILE_HASH, copies, f"4711-{name}", **terms)
+    chain.send(world.operator, chain.licenses.issue_call(order, as_operator=True))
+    world.licenses[name] = order.id
+    return order.id
+
+
+def test_a_failure_is_found_when_the_window_has_passed(world, ask_json):
+    """The license's word remembers the last 16 copies only, and the number of failures for ever."""
+    chain, shop = world.chain, world.shop
+    id = issued_by_operator(world, "long", 19, failures_allowed=2)
+    good, bad = (worlds.tagged(world, world.shop, id, copy) for copy in (1, 2))
+    chain.send(shop, chain.licenses.report_failure_call(id, 2, worlds.EVIDENCE))
+    for _ in range(17):
+        chain.send(shop, chain.licenses.use_license_call(id, FILE_HASH))
+    for tag, result in ((good, "genuine"), (bad, "scrapped")):
+        assert ask_json("verify", tag.public.url(BASE), "--finality", "latest")[1]["result"] == result
+        with lying_node(chain.url, without("PrintFailed")) as url:
+            code, answer = ask_json("verify", tag.public.url(BASE), "--finality", "latest", node=url)
+        assert (code, answer["error"]["type"]) == (ExitCode.NODE, "NodeInconsistent")
+
+
+def test_replaced_and_sold_parts_are_genuine(world, ask_json):
+    """Both are closed in the license's word, as failed ones are. The log says why, or nobody knows."""
+    chain, shop, licenses = world.chain, world.shop, world.chain.licenses
+    id = issued_by_operator(world, "closed", 3, flags=Terms.TRANSFERABLE, failures_allowed=1)
+    replaced = worlds.tagged(world, shop, id, 1)
+    chain.send(world.operator, licenses.grant_copies_call(id, 1, 1))
+    code, answer = ask_json("verify", replaced.public.url(BASE), "--finality", "latest")
+    assert (code, answer["result"]) == (0, "genuine")
+    assert "replacement" in answer["note"]
+    failed = worlds.tagged(world, shop, id, 2)
+    chain.send(shop, licenses.report_failure_call(id, 2, worlds.EVIDENCE))
+    with lying_node(chain.url, without("CopiesGranted")) as url:
+        code, answer = ask_json("verify", replaced.public.url(BASE), "--finality", "latest", node=url)
+    assert (code, answer["error"]["type"]) == (ExitCode.NODE, "NodeInconsistent")
+    chain.send(shop, licenses.transfer_license_call(id, world.buyer.address))
+    for tag, result in ((replaced, "genuine"), (failed, "scrapped")):
+        assert ask_json("verify", tag.public.url(BASE), "--finality", "latest")[1]["result"] == result
+
+
+def test_a_node_that_is_behind_its_own_log_has_no_answer(world, ask_json):
+    old = world.chain.rpc.call("eth_getBlockByNumber", ["0x5", False])
+
+    def lie(method, result):
+        return old if method == "eth_getBlockByNumber" else result
+
+    with lying_node(world.chain.url, lie) as url:
+        code, answer = ask_json("verify", world.tag.public.url(BASE), "--finality", "latest", node=url)
+    assert (code, answer["error"]["type"]) == (ExitCode.NODE, "NodeInconsistent")
+
+
+def test_what_is_said_of_a_part_is_the_nodes_word(world, ask, ask_json):
+    """And it says so, also when the answer is no."""
+    stranger = replace(world.tag.public, copy=2)
+    for tag in (world.tag.public, world.failed_tag.public, stranger):
+        answer = ask_json("verify", tag.url(BASE), "--finality", "latest")[1]
+        assert answer["accordingTo"] == "node"
+        assert "As this node says" in ask("verify", tag.url(BASE), "--finality", "latest")[1]
+    answer = ask_json("verify", world.tag.public.url(BASE), "--finality", "latest")[1]
+    newest = world.chain.rpc.call("eth_getBlockByNumber", ["latest", False])
+    assert answer["asOf"]["hash"] == newest["hash"]
+    assert answer["block"]["number"] < answer["asOf"]["number"]
+
+
+@pytest.mark.parametrize(
+    "option", [["--block-hash", "ab" * 32], ["--chain", 5], ["--tag", "https://x.example/zzz"]]
+)
+def test_no_option_is_ignored_for_a_part(world, ask, option):
+    """Whoever names a block that she trusts must not get an answer that doesn't depend on it."""
+    url = world.tag.public.url(BASE)
+    code, _, problem = ask("verify", url, *option, "--finality", "latest")
+    assert code == ExitCode.USAGE
+    assert f"{option[0]} is about a certificate" in problem
+    about = ["--license", world.id("printed"), "--copy", 1, "--tag-address", world.tag.address]
+    assert ask("verify", SERIAL, *about, *option)[0] == ExitCode.USAGE
+    assert ask("verify", url, *about)[0] == ExitCode.USAGE
+
+
 @pytest.mark.parametrize("forged", ["key", "copy", "license", "serial"])
 def test_a_forged_tag_is_unknown(world, ask_json, forged):
     change = {
@@ -335,12 +491,12 @@ def test_a_part_needs_a_node(world, ask):
 def test_an_honest_chain(world, ask, ask_json, tmp_path):
     world.write_files(tmp_path)
     code, answer = ask_json("audit", "--finality", "latest", "--files", tmp_path)
-    assert (code, answer["contradictions"]) == (0, [])
+    assert (code, answer["contradictions"]) == (ExitCode.NOT_ANCHORED, [])
     assert schemas.problem_in(answer, "audit.v1") is None
     assert answer["verified"]
     assert not answer["anchored"]
     code, out, problem = ask("audit", "--finality", "latest", "--files", tmp_path, process=True)
-    assert (code, problem) == (0, "")
+    assert (code, problem) == (ExitCode.NOT_ANCHORED, "")
     assert "No contradictions." in out
     for question in ("Who owns it?", "intact?", "liable?", "How many were printed?", "owner paid?"):
         assert out.count(question) == len(world.licenses)
@@ -439,7 +595,7 @@ def test_a_portal_that_shows_other_copies(world, ask, ask_json, tmp_path):
     engine.dispose()
     arguments = ("audit", "--finality", "latest", "--database")
     code, answer = ask_json(*arguments, path)
-    assert (code, answer["contradictions"]) == (0, [])
+    assert (code, answer["contradictions"]) == (ExitCode.NOT_ANCHORED, [])
     assert len(answer["portal"]["notInPortal"]) == len(world.licenses) - 1
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE license SET copies = 40")
@@ -524,7 +680,7 @@ def test_nonsense_of_a_node_is_never_a_fault_of_ours(world, ask_json, tmp_path, 
         ("verify", world.tag.public.url(BASE), "--finality", "latest"),
         ("audit", "--finality", "latest"),
     ]
-    faults = []
+    faults, expected = [], (ExitCode.OK, ExitCode.NO, ExitCode.NOT_ANCHORED, ExitCode.NODE)
     with lying_node(world.chain.url, lie) as url:
         for method in METHODS:
             talked = method
@@ -533,5 +689,5 @@ def test_nonsense_of_a_node_is_never_a_fault_of_ours(world, ask_json, tmp_path, 
                 (tmp_path / "x").unlink(missing_ok=True)
                 if answer.get("error", {}).get("type") in ("Unexpected", "File"):
                     faults.append((method, command[:2]))
-                assert code in (0, ExitCode.NO, ExitCode.NODE), (method, command, answer)
+                assert code in expected, (method, command, answer)
     assert faults == []

@@ -92,6 +92,35 @@ def test_a_file_name_cannot_steer_the_terminal(tmp_path):
     assert "\x1b" not in process("hash", tmp_path / "\x1b[31mmissing").stderr
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", "\u2028", "\x85", "\v"])
+def test_a_name_writes_no_line_of_its_own(tmp_path, end):
+    """Nor does it turn the direction of what stands beside it."""
+    path = tmp_path / f"a{end}0 contradictions\u202e"
+    assert len(run("hash", path).stderr.splitlines()) == 1
+    path.write_bytes(b"")
+    result = run("hash", path)
+    assert len(result.stdout.splitlines()) == 1
+    assert "\u202e" not in result.stdout
+    result = run("seal", path, "-o", tmp_path / f"s{end}x", "--key-out", tmp_path / f"k{end}x")
+    assert len(result.stdout.splitlines()) == 4
+    result = run("open", tmp_path / f"s{end}x", "--key", tmp_path / f"k{end}x", "-o", tmp_path / f"p{end}x")
+    assert len(result.stdout.splitlines()) == 2
+    result = run("keys", "new", tmp_path / f"w{end}x", "--password-env", "P", env={"P": PASSWORD})
+    assert len(result.stdout.splitlines()) == 2
+
+
+def test_a_bar_shows_names_without_what_steers_the_terminal(tmp_path):
+    path = tmp_path / "a\x1b]0;title\x07\nb"
+    path.write_bytes(PART)
+    terminal, end = pty.openpty()
+    subprocess.run([COMMAND, "hash", path], stdout=subprocess.PIPE, stderr=end, cwd=ROOT, timeout=60)
+    os.close(end)
+    shown = os.read(terminal, 1 << 16)
+    os.close(terminal)
+    assert b"100%" in shown
+    assert b"\x1b]0;" not in shown
+
+
 def test_progress_shows_on_a_terminal_only(part):
     """stderr is a terminal here, stdout a pipe: the bar goes to the one, the answer to the other."""
     terminal, end = pty.openpty()
@@ -258,14 +287,26 @@ def test_sealed_file_and_key_differ(part, tmp_path):
     assert result.exit_code == ExitCode.USAGE
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)]
-)
-def test_a_stopped_seal_leaves_nothing(tmp_path, number, code):
+STOPPED = [
+    (signal.SIGHUP, ExitCode.HUNG_UP, "HungUp"),
+    (signal.SIGINT, ExitCode.INTERRUPTED, "Interrupted"),
+    (signal.SIGTERM, ExitCode.TERMINATED, "Terminated"),
+]
+
+
+@pytest.mark.parametrize(("number", "code", "type"), STOPPED)
+def test_a_stopped_seal_leaves_nothing(tmp_path, number, code, type):
     slow = tmp_path / "slow"
     os.mkfifo(slow)
-    command = [COMMAND, "seal", slow, "-o", tmp_path / "out", "--key-out", tmp_path / "key"]
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    command = [COMMAND, "seal", slow, "-o", tmp_path / "out", "--key-out", tmp_path / "key", "--json"]
+    running = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        preexec_fn=hang_up_counts,
+    )
     with slow.open("wb") as writer:
         writer.write(bytes(1 << 20))
         writer.flush()
@@ -274,10 +315,63 @@ def test_a_stopped_seal_leaves_nothing(tmp_path, number, code):
             assert time.monotonic() < deadline
             time.sleep(0.01)
         running.send_signal(number)
-        _, said = running.communicate(timeout=30)
+        answer, said = running.communicate(timeout=30)
     assert running.returncode == code
-    assert "Traceback" not in said
+    error = json.loads(answer)["error"]
+    assert (error["type"], error["exitCode"]) == (type, code)
+    assert said.strip() == error["message"]
     assert left_in(tmp_path) == ["slow"]
+
+
+def hang_up_counts():
+    """Whoever runs the tests may have told its children to ignore it."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+LOSSY_SEAL = """
+import os, signal, sys
+from imprimatur import sealing
+number, fate = sys.argv.pop(1), sys.argv.pop(1)
+real = sealing.seal
+def lossy(source, target, done):
+    try:
+        os.kill(os.getpid(), int(number))
+    except BaseException:
+        if fate == "changed":
+            raise RuntimeError("a signal, told in other words")
+    return real(source, target, done)
+sealing.seal = lossy
+from imprimatur.cli import main
+main()
+"""
+"""What pyrage does with a signal now and then: it comes out as an error of its own, or not at all."""
+
+
+@pytest.mark.parametrize("fate", ["changed", "lost"])
+@pytest.mark.parametrize(("number", "code", "type"), STOPPED)
+def test_a_signal_counts_whatever_becomes_of_it(part, tmp_path, number, code, type, fate):
+    arguments = ["seal", part, "-o", tmp_path / "out", "--key-out", tmp_path / "key", "--json"]
+    command = [sys.executable, "-c", LOSSY_SEAL, str(int(number)), fate, *arguments]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, timeout=60, preexec_fn=hang_up_counts
+    )
+    assert done.returncode == code
+    assert json.loads(done.stdout)["error"]["type"] == type
+    assert left_in(tmp_path) == ["part.gcode"]
+
+
+def test_nohup_is_respected(tmp_path):
+    slow = tmp_path / "slow"
+    os.mkfifo(slow)
+    command = ["nohup", COMMAND, "hash", slow]
+    running = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
+    )
+    # Opening a pipe waits for the reader: the command has started then.
+    with slow.open("wb"):
+        running.send_signal(signal.SIGHUP)
+    assert running.communicate(timeout=30)[0].startswith(hashlib.sha256(b"").hexdigest())
+    assert running.returncode == 0
 
 
 # --- keys ------------------------------------------------------------------------------------------------
@@ -300,6 +394,21 @@ def test_the_password_can_stand_in_the_environment(tmp_path):
     assert result.exit_code == 0
     assert PASSWORD not in result.output
     open_keystore(path, PASSWORD)
+
+
+def test_a_password_that_is_no_text_is_refused(tmp_path):
+    secret = os.fsdecode(b"\xff" * 9)
+    result = run("keys", "new", tmp_path / "k", "--password-env", "SECRET", env={"SECRET": secret})
+    assert result.exit_code == ExitCode.USAGE
+    assert "SECRET doesn't hold text" in result.stderr
+
+
+def test_a_bottomless_keystore_is_refused(tmp_path):
+    path = tmp_path / "deep"
+    path.write_text('{"address":' * 100_000)
+    result = run("keys", "show", path)
+    assert result.exit_code == ExitCode.FAILED
+    assert f"{path} isn't a keystore" in result.stderr
 
 
 def test_keys_new_overwrites_nothing(tmp_path):
@@ -371,6 +480,12 @@ def test_a_tags_secret_is_dropped_at_once(capsys):
         (["license", "show", f"0x{1:064x}"], ExitCode.USAGE),
         (["license", "show", "0x52908400098527886E0F7030069857D2E4169EE8/1"], ExitCode.USAGE),
         (["license", "show", f"0x{1:064x}", "--node", "ftp://x"], ExitCode.USAGE),
+        (["license", "show", f"0x{1:064x}", "--node", "http://[::x/"], ExitCode.USAGE),
+        (["license", "show", f"0x{1:064x}", "--node", "http://x:99999/"], ExitCode.USAGE),
+        (["license", "show", f"0x{1:064x}", "--node", "https://"], ExitCode.USAGE),
+        (["certificate", "build", f"0x{1:064x}", "1", "-o", "x", "--state-at", "9" * 5000], ExitCode.USAGE),
+        (["hash", "a\0b"], ExitCode.USAGE),
+        (["verify", "a\0.b"], ExitCode.USAGE),
         (["open", "a", "--key", "b", "-o", "c", "--expect", "12"], ExitCode.USAGE),
         (["certificate", "build", f"0x{1:064x}", "1", "-o", "x", "--state-at", "soon"], ExitCode.USAGE),
         (["certificate", "build", f"0x{1:064x}", "0", "-o", "x"], ExitCode.USAGE),
@@ -431,6 +546,49 @@ def test_a_reader_that_goes_away_is_no_error():
     assert (done.stdout, done.stderr) == ("0\n", "")
 
 
+def in_shell(line):
+    """A line of bash in which $0 is the command; gives exit code, stdout and stderr."""
+    done = subprocess.run(["bash", "-c", line, COMMAND], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("away", ["2>&-", "2>/dev/full", "2> >(exec 0<&-)"])
+def test_the_answer_comes_without_a_stderr(away):
+    """Closed, full, and a pipe whose reader went away."""
+    code, answer, said = in_shell(f'"$0" hash "not there" --json {away}')
+    assert (code, json.loads(answer)["error"]["type"], said) == (ExitCode.FAILED, "File", "")
+    assert in_shell(f'"$0" {away}') == (ExitCode.USAGE, "", "")
+
+
+def test_a_broken_stderr_changes_no_answer():
+    """The reader is gone before the warning is written: Python starts later than `true` ends."""
+    tag = "https://x.example/#secret"
+    code, answer, _ = in_shell(
+        f'{{ "$0" verify "{tag}" --json 2>&1 >&3 3>&- | true; }} 3>&1; exit $PIPESTATUS'
+    )
+    assert json.loads(answer)["error"]["type"] == "TagInvalid"
+    assert code == ExitCode.NO
+
+
+@pytest.mark.parametrize("others", ["", "<&-"])
+def test_without_a_stdout_there_is_no_answer(part, tmp_path, others):
+    """And no file gets the number that stdout had."""
+    line = f'"$0" seal "{part}" -o "{tmp_path}/out" --key-out "{tmp_path}/key" >&- {others}'
+    code, _, said = in_shell(line)
+    assert code == ExitCode.FAILED
+    assert said.startswith("There is no standard output")
+    assert left_in(tmp_path) == ["part.gcode"]
+    assert in_shell(f"{line} 2>&-")[0] == ExitCode.FAILED
+
+
+def test_a_closed_stdin_isnt_an_empty_file():
+    code, answer, said = in_shell('"$0" hash - --json <&-')
+    assert (code, json.loads(answer)["error"]["type"]) == (ExitCode.FAILED, "File")
+    assert len(said.splitlines()) == 1
+    code, answer, _ = in_shell('"$0" keys new "$(mktemp -u)" --json <&-')
+    assert (code, json.loads(answer)["error"]["type"]) == (ExitCode.USAGE, "Usage")
+
+
 @pytest.mark.parametrize("option", [[], ["--json"]])
 def test_an_answer_that_cant_be_written_is_an_error(part, option):
     with Path("/dev/full").open("w") as full:
@@ -451,7 +609,24 @@ def test_the_unexpected_is_a_sentence_and_on_demand_a_trace(monkeypatch, part, d
     assert "IMPRIMATUR_DEBUG=1" in result.stderr
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"contracts": {"PrintLicense": {"address": "0x"}}}'])
+def entry(**change):
+    sound = {"address": "0x" + "ab" * 20, "block": 1, "transaction": "0x"}
+    return json.dumps({"contracts": {"PrintLicense": sound | change}})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        '{"contracts": {"PrintLicense": {"address": "0x"}}}',
+        '{"contracts":' * 100_000,
+        entry(address="0x12"),
+        entry(retired=["0x12"]),
+        entry(block="1"),
+        entry(block=-1),
+    ],
+)
 def test_a_damaged_address_book_is_named(tmp_path, content):
     (tmp_path / "31337.json").write_text(content)
     (tmp_path / "certificate").write_text("{}")
@@ -465,6 +640,12 @@ def test_a_missing_address_book_is_not_a_forged_certificate(tmp_path):
     done = run("verify", tmp_path / "certificate", "--address-book", tmp_path / "nowhere")
     assert done.exit_code == ExitCode.FAILED
     assert "There is no address book" in done.stderr
+
+
+def test_a_sound_address_book_is_taken(tmp_path):
+    (tmp_path / "31337.json").write_text(entry())
+    (tmp_path / "certificate").write_text("{}")
+    assert run("verify", tmp_path / "certificate", "--address-book", tmp_path).exit_code == ExitCode.NO
 
 
 def test_what_is_no_certificate_is_refused(tmp_path):

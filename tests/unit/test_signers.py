@@ -147,3 +147,12 @@ def test_signature_is_the_standard_one():
 def test_key_never_shows_in_text():
     key = bytes(range(1, 33))
     assert key.hex() not in repr(KeySigner(key))
+
+
+def test_a_deeply_nested_keystore_is_refused(tmp_path):
+    path = tmp_path / "deep.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(KeystoreUnusable):
+        open_keystore(path, "secret")
+    with pytest.raises(KeystoreUnusable):
+        keystore_address(path)

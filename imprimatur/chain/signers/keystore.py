@@ -6,6 +6,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from imprimatur.chain import json_depth
 from imprimatur.chain.account import load_account
 from imprimatur.chain.signers.key import KeySigner
 from imprimatur.chain.signers.protocol import SignerUnusable
@@ -23,7 +24,7 @@ def open_keystore(path: Path, password: str) -> KeySigner:
     """
     text = _text(path)
     try:
-        keystore = json.loads(text)
+        keystore = json_depth.parse(text.encode())
         version = _version(keystore)
         # Other versions hold other kinds of keys, and some would even open.
         if version == 3:
@@ -100,6 +101,6 @@ def keystore_address(path: Path) -> str:
 
     text = _text(path)
     try:
-        return str(to_checksum_address("0x" + json.loads(text)["address"].removeprefix("0x")))
+        return str(to_checksum_address("0x" + json_depth.parse(text.encode())["address"].removeprefix("0x")))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise KeystoreUnusable(f"{path} isn't a keystore.") from error
