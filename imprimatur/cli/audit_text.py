@@ -5,6 +5,7 @@ from imprimatur.audit.files import FilesOfLicense
 from imprimatur.audit.history import Copy, LicenseHistory
 from imprimatur.audit.portal import PortalComparison
 from imprimatur.audit.report import NO_HASH, NO_PAYMENT, Report
+from imprimatur.cli.result import one_line
 from imprimatur.cli.times import utc
 
 
@@ -18,12 +19,12 @@ def tell(report: Report) -> str:
     if report.files is not None:
         lines += ["", f"{report.files.files} files were looked at."]
         lines += [
-            f"Can't be read, or begins as a manifest and isn't one: {_one_line(name)}"
+            f"Can't be read, or begins as a manifest and isn't one: {one_line(name)}"
             for name in report.files.unreadable
         ]
         unasked = report.files.not_checkable
         lines += [
-            f"The node can't check this manifest; ask an archive node: {_one_line(name)}" for name in unasked
+            f"The node can't check this manifest; ask an archive node: {one_line(name)}" for name in unasked
         ]
     return "\n".join([*lines, "", *_verdict(report)])
 
@@ -95,7 +96,7 @@ def _found(report: Report, license: LicenseHistory) -> str:
     if found is None:
         return ""
     pieces = [
-        f"{what} {_one_line(name)}"
+        f"{what} {one_line(name)}"
         for what, name in (
             ("file", found.print_file),
             ("sealed file", found.sealed_file),
@@ -119,18 +120,13 @@ def _verdict(report: Report) -> list[str]:
     remarks = report.rebuilt.replay.remarks
     if remarks:
         lines.append(f"{len(remarks)} remarks, which are no contradictions:")
-        lines += [f"  {_one_line(str(remark))}" for remark in remarks]
+        lines += [f"  {one_line(str(remark))}" for remark in remarks]
     if contradictions:
         lines.append(f"{len(contradictions)} contradictions:")
-        return lines + [f"  {_one_line(str(contradiction))}" for contradiction in contradictions]
+        return lines + [f"  {one_line(str(contradiction))}" for contradiction in contradictions]
     lines.append("No contradictions.")
     if not report.anchored:
         lines.append(
             "Not anchored: no block that you trust vouches for this (--trusted-head, --trusted-node)."
         )
     return lines
-
-
-def _one_line(text: str) -> str:
-    """Names of files and texts of a portal come from strangers: none may look like a line of the report."""
-    return " ".join(text.splitlines())

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from imprimatur.cli.failure import CommandFailed
 from imprimatur.cli.new_files import reserved
 from imprimatur.cli.options import FILE, json_option
 from imprimatur.cli.passwords import new_password, password_options
@@ -37,8 +36,5 @@ def show(path: Path) -> Result:
     """The address of the account in a key file. No password is needed."""
     from imprimatur.chain.signers import keystore_address
 
-    try:
-        address = keystore_address(path)
-    except RecursionError as error:
-        raise CommandFailed(f"{path} isn't a keystore: what it holds is nested too deeply.") from error
+    address = keystore_address(path)
     return Result({"address": address, "path": str(path)}, address)

@@ -108,4 +108,4 @@ def test_a_files_name_is_no_line_of_the_report(audit, tmp_path):
     (tmp_path / "x\nNo contradictions.\r\u2028Bound").write_bytes(b'{"manifest":{ broken')
     _, out, _ = audit("--finality", "latest", "--files", tmp_path)
     assert sum(line == "No contradictions." for line in out.splitlines()) == 1
-    assert "x No contradictions. " in out
+    assert "x\N{REPLACEMENT CHARACTER}No contradictions.\N{REPLACEMENT CHARACTER}" in out

@@ -127,7 +127,7 @@ def test_a_refusal_of_one_block_is_an_error(store):
     node.largest_range = 0
     with pytest.raises(NodeRefused, match="10000"):
         indexer(node, store).catch_up()
-    assert node.ranges == [16, 8, 4, 2, 1]
+    assert node.ranges == [4, 2, 1]
     assert store.top() is None
 
 

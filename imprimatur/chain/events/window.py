@@ -1,14 +1,16 @@
 """How many blocks are read at once."""
 
+FIRST = 4
+"""Blocks: small, so that reading ahead begins early."""
 LARGEST = 2000
-ROWS = 1000
+ROWS = 2000
 """Rows of one window that are enough: they are held in memory and written in one commit."""
 
 
 class Window:
     """Doubles while windows are read easily; halves when they are too large."""
 
-    def __init__(self, largest: int = LARGEST, size: int = 16) -> None:
+    def __init__(self, largest: int = LARGEST, size: int = FIRST) -> None:
         self._largest = largest
         self._refused = False
         self.size = min(size, largest)
