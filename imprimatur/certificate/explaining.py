@@ -21,10 +21,12 @@ class Explanation:
     headline: str
     proven: tuple[str, ...]
     not_proven: tuple[str, ...]
+    not_proven_title: str
 
     def __str__(self) -> str:
         proven = [f"+ {line}" for line in self.proven]
-        return "\n".join([self.headline, *proven, *(f"- {line}" for line in self.not_proven)])
+        not_proven = [f"- {line}" for line in self.not_proven]
+        return "\n".join([self.headline, *proven, self.not_proven_title, *not_proven])
 
 
 def explain(verified: Verified, language: Language = "en") -> Explanation:
@@ -54,9 +56,8 @@ def explain(verified: Verified, language: Language = "en") -> Explanation:
     last = state.block if state else verified.block
     blocks = ", ".join(f"{block.number} ({hexadecimal(block.hash)})" for block in verified.blocks)
     headline = say["anchored" if verified.anchored else "not_anchored"].format(blocks=blocks, **facts)
-    return Explanation(
-        headline, tuple(lines), tuple(say[name].format(**facts | _of_block(last)) for name in not_proven)
-    )
+    open_questions = tuple(say[name].format(**facts | _of_block(last)) for name in not_proven)
+    return Explanation(headline, tuple(lines), open_questions, say["not_proven"])
 
 
 def _is_announced(print: Print) -> bool:

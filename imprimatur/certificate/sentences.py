@@ -34,6 +34,7 @@ ENGLISH = {
     "counts": "Copies as of block {number}: {used} consumed, {remaining} left.",
     "revoked": "As of block {number} the owner had ended the license.",
     "expires": "The license is valid until {until}.",
+    "not_proven": "Not proven:",
     "this_part": (
         "That the part in your hand is the one that was announced. Scan its tag: serial and tag open the "
         "commitment."
@@ -93,6 +94,7 @@ GERMAN = {
     "counts": "Kopien bis Block {number}: {used} verbraucht, {remaining} übrig.",
     "revoked": "Bis Block {number} hatte die Eigentümerin die Lizenz beendet.",
     "expires": "Die Lizenz gilt bis {until}.",
+    "not_proven": "Nicht bewiesen:",
     "this_part": (
         "Dass das Teil in Ihrer Hand das angekündigte ist. Lesen Sie sein Etikett: Seriennummer und "
         "Etikett öffnen das Commitment."

@@ -413,6 +413,8 @@ def test_a_sealed_print_without_a_serial_announces_nothing(book):
     verified = verify(forge(print=replace(PRINT, encrypted_serial=bytes(32), commitment=bytes(32))), book)
     assert verified.print.commitment == bytes(32)
     assert "No serial was logged" in str(explain(verified))
+    assert "\nNot proven:\n- That the part" in str(explain(verified))
+    assert "\nNicht bewiesen:\n- Dass das Teil" in str(explain(verified, "de"))
     assert "A part with the commitment" not in str(explain(verified))
 
 
