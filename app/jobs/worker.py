@@ -107,7 +107,7 @@ class Worker:
         """Log what somebody should look at, once."""
         for alarm in alarms:
             if alarm.kind not in {known.kind for known in self._alarms}:
-                log.warning("outbox_alarm", kind=alarm.kind.value, **alarm.facts)
+                log.warning("outbox_alarm", kind=alarm.kind.value, facts=alarm.facts)
         self._alarms = alarms
 
     def _announce(self) -> None:

@@ -20,7 +20,7 @@ from app.services.issuing import Terms
 from app.services.outbox import order_outbox
 from app.settings import Settings
 from imprimatur.chain.print_license import Order
-from imprimatur.chain.signers import KeySigner
+from imprimatur.chain.signers import KeySigner, SignerUnusable
 from imprimatur.license_id import number_from_text
 
 
@@ -237,3 +237,26 @@ def test_many_orders_go_out_in_a_row(
     nonces = [a.nonce for a in session.query(Attempt).order_by(Attempt.id)]
     assert nonces == list(range(20))
     assert len(list(chain.licenses.events("LicenseIssued"))) == 20
+
+
+class Unplugged(KeySigner):
+    """A token that somebody pulled out."""
+
+    def sign_transaction(self, transaction: dict[str, Any]) -> tuple[bytes, str]:
+        raise SignerUnusable("The token isn't there. Plug it in.")
+
+
+def test_an_alarm_is_logged_once_with_all_it_says(
+    capsys: pytest.CaptureFixture[str], chain: TestChain, owner: Party, worker: Worker, license: License
+) -> None:
+    signer = Unplugged(b"\x07" * 32)
+    chain.fund(signer.address)
+    chain.authorize(owner.signer, signer.address)
+    worker = Worker(worker._sessions, worker._contracts, signer)
+    worker.step()
+    worker.step()
+    logged = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    alarms = [line for line in logged if line["message"] == "outbox_alarm"]
+    assert [(a["kind"], a["facts"]) for a in alarms] == [
+        ("signer", {"message": "The token isn't there. Plug it in."})
+    ]

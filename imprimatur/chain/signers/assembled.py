@@ -1,5 +1,6 @@
 """Signers whose key only signs bytes: everything around the signature is put together here."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from imprimatur.chain.signers.payloads import (
@@ -12,7 +13,7 @@ from imprimatur.chain.signers.payloads import (
 from imprimatur.chain.signers.protocol import Types
 
 
-class AssemblingSigner:
+class AssemblingSigner(ABC):
     """A `Signer` by one operation, `_sign`."""
 
     def __init__(self, address: str) -> None:
@@ -22,9 +23,9 @@ class AssemblingSigner:
     def address(self) -> str:
         return self._address
 
+    @abstractmethod
     def _sign(self, payload: bytes) -> Signature:
         """Signature of the Keccak-256 of `payload`, checked to be by `address`."""
-        raise NotImplementedError
 
     def sign_transaction(self, transaction: dict[str, Any]) -> tuple[bytes, str]:
         return signed_transaction(transaction, self._sign(transaction_payload(transaction)))
