@@ -43,14 +43,20 @@ def path_for(folder: Path, chain_id: int) -> Path:
 
 
 def load(folder: Path, chain_id: int, contract: str) -> Deployment:
-    """Entry of `contract` on `chain_id`.
+    """Entry of `contract` on `chain_id`; its address with checksum, however the file spells it.
 
     Raises:
         NotDeployed: there is none.
         AddressBookDamaged: the file can't be read.
     """
+    from eth_utils.address import to_checksum_address
+
     entry = _entry(folder, chain_id, contract)
-    return Deployment(chain_id, contract, entry["address"], entry["block"], entry["transaction"])
+    try:
+        address = str(to_checksum_address(entry["address"]))
+    except ValueError as error:
+        raise AddressBookDamaged(path_for(folder, chain_id)) from error
+    return Deployment(chain_id, contract, address, entry["block"], entry["transaction"])
 
 
 def trusted(folder: Path, chain_id: int, contract: str) -> frozenset[str]:

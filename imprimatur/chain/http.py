@@ -66,13 +66,16 @@ class HttpPeer:
         left = max(0.001, deadline - time.monotonic())
         limits = (min(left, self._connect_timeout), min(left, read_timeout or self._read_timeout))
         try:
-            with self._session().request(
-                "GET" if body is None else "POST",
-                self.url,
-                data=body,
-                timeout=limits,
-                stream=True,
-                allow_redirects=False,
+            session, request = self._session(), self._threads.request
+            if body is not None:
+                request = request.copy()
+                request.method, request.body = "POST", body
+                request.headers["Content-Length"] = str(len(body))
+            # Not through `session.request`, which prepares everything anew and takes as long as a near node.
+            # Cookies, which nodes have no use for, aren't kept by this.
+            adapter = session.get_adapter(self.url)
+            with adapter.send(
+                request, stream=True, timeout=limits, verify=session.verify, proxies=session.proxies
             ) as response:
                 status = response.status_code
                 if 300 <= status < 400:
@@ -109,6 +112,7 @@ class HttpPeer:
             session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
             session.trust_env = False
             session.headers["Content-Type"] = "application/json"
+            self._threads.request = session.prepare_request(requests.Request("GET", self.url))
             self._threads.session = session
         return session
 

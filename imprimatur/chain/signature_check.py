@@ -3,7 +3,8 @@
 from typing import Any
 
 from imprimatur.chain.keccak import keccak256
-from imprimatur.chain.signers.payloads import NotOurSignature, Signature, check, typed_data_payload
+from imprimatur.chain.signers.payloads import NotOurSignature, Signature, check
+from imprimatur.chain.signers.typed_payload import typed_data_payload
 from imprimatur.chain.typed_data import Domain, Types
 
 

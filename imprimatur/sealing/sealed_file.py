@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -12,6 +13,8 @@ from imprimatur.sealing.source import read_from
 
 PIECE_SIZE = 1 << 18
 """Bytes read at a time: four of age's chunks."""
+GATHERED = 1 << 20
+"""Sealed bytes that are hashed and written at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +61,19 @@ class _Source(io.RawIOBase):
 
 
 class _Target:
-    """Takes the sealed bytes from pyrage, which writes the last of them without looking for failures."""
+    """Takes the sealed bytes from pyrage, which writes the last of them without looking for failures.
 
-    def __init__(self, target: BinaryIO) -> None:
+    It hands them on in large pieces and hashes one, beside the work, while the next is sealed: in small ones
+    the threads would wait for each other longer than hashing takes.
+    """
+
+    def __init__(self, target: BinaryIO, beside: Executor) -> None:
         self._target = target
-        self.hash = hashlib.sha256()
+        self._beside = beside
+        self._hash = hashlib.sha256()
+        self._hashing: Future[None] | None = None
+        self._parts: list[bytes] = []
+        self._gathered = 0
         self.size = 0
         self.failure: BaseException | None = None
 
@@ -70,21 +81,43 @@ class _Target:
         try:
             if self.failure:
                 raise self.failure
-            self.hash.update(data)
+            self._parts.append(bytes(data))
+            self._gathered += len(data)
             self.size += len(data)
-            rest = memoryview(data)
-            while rest:
-                written = self._target.write(rest)
-                if not written:
-                    raise OSError("The place for the sealed file took no more bytes.")
-                rest = rest[written:]
+            if self._gathered >= GATHERED:
+                self._hand_on()
         except BaseException as error:
             self.failure = self.failure or error
             raise
         return len(data)
 
     def flush(self) -> None:
+        """Pieces wait until they are large enough."""
+
+    def finish(self) -> str:
+        """Hand on the rest; the SHA-256 of all."""
+        if self.failure:
+            raise self.failure
+        self._hand_on()
+        self._wait()
         self._target.flush()
+        return self._hash.hexdigest()
+
+    def _hand_on(self) -> None:
+        piece = b"".join(self._parts)
+        self._parts, self._gathered = [], 0
+        self._wait()
+        self._hashing = self._beside.submit(self._hash.update, piece)
+        rest = memoryview(piece)
+        while rest:
+            written = self._target.write(rest)
+            if not written:
+                raise OSError("The place for the sealed file took no more bytes.")
+            rest = rest[written:]
+
+    def _wait(self) -> None:
+        if self._hashing is not None:
+            self._hashing.result()
 
 
 def _signal_in(error: BaseException) -> BaseException | None:
@@ -110,23 +143,22 @@ def seal(source: BinaryIO, target: BinaryIO, progress: Progress | None = None) -
         Exception: whatever `source`, `target` or `progress` raised, as they raised it.
     """
     file_key = new_key()
-    reader, writer = _Source(source, progress), _Target(target)
-    try:
-        load_pyrage().encrypt_io(
-            io.BufferedReader(reader, PIECE_SIZE), writer, [recipient(public_key(file_key))]
-        )
-    except BaseException as error:
-        if failure := reader.failure or writer.failure or _signal_in(error):
-            raise failure from None
-        raise
-    if writer.failure:
-        raise writer.failure
-    writer.flush()
+    with ThreadPoolExecutor(1, "sealing") as beside:
+        reader, writer = _Source(source, progress), _Target(target, beside)
+        try:
+            load_pyrage().encrypt_io(
+                io.BufferedReader(reader, PIECE_SIZE), writer, [recipient(public_key(file_key))]
+            )
+            sealed_sha256 = writer.finish()
+        except BaseException as error:
+            if failure := reader.failure or writer.failure or _signal_in(error):
+                raise failure from None
+            raise
     return SealedFile(
         file_key=file_key,
         key_commitment=key_commitment(file_key),
         size=reader.size,
         sha256=reader.hash.hexdigest(),
         sealed_size=writer.size,
-        sealed_sha256=writer.hash.hexdigest(),
+        sealed_sha256=sealed_sha256,
     )

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from eth_utils.address import to_checksum_address
 
 from imprimatur.address_book import (
     AddressBookDamaged,
@@ -55,7 +56,7 @@ def test_replaced_addresses_stay_trusted(tmp_path):
     assert "retired" not in path_for(tmp_path, 1).read_text()
     store(tmp_path, entry(NEW))
     store(tmp_path, entry(NEW.lower()))
-    assert load(tmp_path, 1, "PrintLicense").address == NEW.lower()
+    assert load(tmp_path, 1, "PrintLicense").address == to_checksum_address(NEW)
     assert trusted(tmp_path, 1, "PrintLicense") == {OLD, NEW.lower()}
     store(tmp_path, entry(OLD))
     assert json.loads(path_for(tmp_path, 1).read_text())["contracts"]["PrintLicense"]["retired"] == [

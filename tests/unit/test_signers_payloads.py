@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imprimatur.chain import typed_data
+from imprimatur.chain.signers import KeySigner
 from imprimatur.chain.signers.payloads import (
     ORDER,
     NotOurSignature,
@@ -20,8 +21,8 @@ from imprimatur.chain.signers.payloads import (
     signature_in,
     signed_transaction,
     transaction_payload,
-    typed_data_payload,
 )
+from imprimatur.chain.signers.typed_payload import typed_data_payload
 
 ACCOUNT = Account.from_key(bytes(range(1, 33)))
 DOMAIN = typed_data.license_domain(5, "0x" + "11" * 20)
@@ -83,6 +84,54 @@ def test_typed_data(id, copy, evidence, deadline):
     type_hash = keccak(text="Failure(uint256 id,uint256 copy,bytes32 evidence,uint256 deadline)")
     struct = type_hash + id.to_bytes(32, "big") + copy.to_bytes(32, "big") + evidence
     assert payload == b"\x19\x01" + signable.header + keccak(struct + deadline.to_bytes(32, "big"))
+
+
+addresses = st.binary(min_size=20, max_size=20).map(lambda raw: to_checksum_address("0x" + raw.hex()))
+members = {
+    **{f"uint{bits}": st.integers(0, 2**bits - 1) for bits in (8, 16, 96, 256)},
+    "bytes32": st.binary(min_size=32, max_size=32),
+    "address": addresses,
+    # Not of one word: left to eth-account.
+    "string": st.text(max_size=40),
+    "bytes": st.binary(max_size=70),
+    "bool": st.booleans(),
+    "int256": st.integers(-(2**255), 2**255 - 1),
+    "uint256[]": st.lists(words, max_size=3),
+}
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_any_typed_data_as_eth_account_has_it(data):
+    kinds = data.draw(st.lists(st.sampled_from(sorted(members)), max_size=6))
+    fields = [{"name": f"f{i}", "type": kind} for i, kind in enumerate(kinds)]
+    message = {f"f{i}": data.draw(members[kind]) for i, kind in enumerate(kinds)}
+    domain = typed_data.license_domain(data.draw(st.integers(1, 2**64)), data.draw(addresses))
+    signable = encode_typed_data(domain, {"Thing": fields}, message)
+    payload = typed_data_payload(domain, {"Thing": fields}, message)
+    assert payload == b"\x19\x01" + signable.header + signable.body
+    theirs = "0x" + bytes(ACCOUNT.sign_typed_data(domain, {"Thing": fields}, message).signature).hex()
+    assert KeySigner(bytes(ACCOUNT.key)).sign_typed_data(domain, {"Thing": fields}, message) == theirs
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("uint8", 256),
+        ("uint256", -1),
+        ("uint256", 2**256),
+        ("uint256", True),
+        ("uint256", "1"),
+        ("bytes32", b"short"),
+        ("bytes32", "0x" + "00" * 32),
+        ("address", "0x12"),
+        ("address", "0x" + " 1" * 20),
+        ("address", bytes(20)),
+    ],
+)
+def test_what_is_no_word_is_refused(kind, value):
+    with pytest.raises(ValueError, match=f"is no {kind}"):
+        typed_data_payload(DOMAIN, {"Thing": [{"name": "at", "type": kind}]}, {"at": value})
 
 
 @settings(max_examples=100, deadline=None)

@@ -8,9 +8,9 @@ from imprimatur.chain.signers.payloads import (
     message_payload,
     signed_transaction,
     transaction_payload,
-    typed_data_payload,
 )
 from imprimatur.chain.signers.protocol import Types
+from imprimatur.chain.signers.typed_payload import typed_data_payload
 
 
 class AssemblingSigner(ABC):

@@ -10,7 +10,7 @@ from typing import Any
 from imprimatur.chain.account import load_account
 from imprimatur.chain.keccak import keccak256
 from imprimatur.chain.rlp_codec import Decoded, RlpInvalid, decode_list, encode, int_bytes
-from imprimatur.chain.signers.protocol import SignerUnusable, Types
+from imprimatur.chain.signers.protocol import SignerUnusable
 
 ORDER = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 """Number of points on secp256k1 (SEC 2, 2.4.1)."""
@@ -39,15 +39,6 @@ class Signature:
 def message_payload(message: bytes) -> bytes:
     """What `Signer.sign_message` signs (EIP-191, version 0x45)."""
     return b"\x19Ethereum Signed Message:\n" + str(len(message)).encode() + message
-
-
-def typed_data_payload(domain: dict[str, Any], types: Types, message: dict[str, Any]) -> bytes:
-    """What `Signer.sign_typed_data` signs (EIP-712)."""
-    load_account()
-    from eth_account.messages import encode_typed_data
-
-    signable = encode_typed_data(domain, types, message)
-    return b"\x19" + signable.version + signable.header + signable.body
 
 
 def transaction_payload(transaction: dict[str, Any]) -> bytes:

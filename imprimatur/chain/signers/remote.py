@@ -21,9 +21,9 @@ from imprimatur.chain.signers.payloads import (
     signature_in,
     signed_transaction,
     transaction_payload,
-    typed_data_payload,
 )
 from imprimatur.chain.signers.protocol import SignerUnusable, Types
+from imprimatur.chain.signers.typed_payload import typed_data_payload
 
 TIMEOUT = 20.0
 """Seconds; a server may ask an HSM or a vault in turn."""
