@@ -77,12 +77,15 @@ def _exit_code(error: ImprimaturError) -> ExitCode:
     from imprimatur.chain.interface import MalformedData
     from imprimatur.chain.rpc import NodeRefused, NodeUnreachable
     from imprimatur.chain.signers import KeystoreUnusable
+    from imprimatur.device.errors import AddressRefused, PortalBusy, PortalConfused, PortalUnreachable
+    from imprimatur.device.profile import ProfileUnusable
 
     no_answer = (NodeUnreachable, NodeRefused, NodeInconsistent, AnswersDiffer, MalformedData, BlockUnknown)
     if isinstance(error, no_answer):
         return ExitCode.NODE
     unusable = (AddressBookDamaged, CommandFailed, KeystoreUnusable, NotDeployed, PortalUnreadable)
-    if isinstance(error, (*unusable, NothingToAudit)):
+    portal = (AddressRefused, PortalBusy, PortalConfused, PortalUnreachable, ProfileUnusable)
+    if isinstance(error, (*unusable, *portal, NothingToAudit)):
         return ExitCode.FAILED
     return ExitCode.NO
 

@@ -44,6 +44,20 @@ def new_password(file: Path | None, variable: str | None) -> str:
     return password
 
 
+def known_password(file: Path | None, variable: str | None) -> str:
+    """The password of something that is there.
+
+    Raises:
+        click.UsageError: none can be had.
+    """
+    password = _given(file, variable)
+    if password is not None:
+        return password
+    if not sys.stdin.isatty():
+        raise click.UsageError("There is no terminal to ask for the password. Use --password-file.")
+    return str(click.prompt("Password", hide_input=True, err=True))
+
+
 def _given(file: Path | None, variable: str | None) -> str | None:
     if file is not None and variable is not None:
         raise click.UsageError("Give the password by file or by environment variable, not by both.")

@@ -28,6 +28,9 @@ VERBS = {
     "certificate": "imprimatur.cli.certificate:certificate",
     "verify": "imprimatur.cli.verify:verify",
     "audit": "imprimatur.cli.audit:audit",
+    "enrol": "imprimatur.cli.device:enrol",
+    "jobs": "imprimatur.cli.device:jobs",
+    "print": "imprimatur.cli.printing:print_",
     "completion": "imprimatur.cli.completion:completion",
 }
 """Verb and where its command is. Modules of verbs import nothing heavy themselves."""

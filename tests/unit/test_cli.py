@@ -496,7 +496,7 @@ def test_a_tags_secret_is_dropped_at_once(capsys):
         (["hash", "/"], ExitCode.FAILED),
         (["keys", "show", "not there"], ExitCode.FAILED),
         (["verify", "not/there"], ExitCode.FAILED),
-        (["audit", "--node", "http://127.0.0.1:9", "--address-book", ROOT / "docs"], ExitCode.NODE),
+        (["audit", "--node", "http://127.0.0.1:9", "--address-book", ROOT / "contracts"], ExitCode.NODE),
     ],
 )
 def test_exit_codes(arguments, code):
