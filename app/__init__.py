@@ -4,17 +4,17 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from app import cli, errors, health, language, logs, security, settings
-from app.api.v1 import device
+from app import cli, errors, health, language, logs, memory, security, settings
+from app.api.v1 import routes
 from app.auth import access
 from app.chain import ChainConnection
 from app.explorer import views as explorer
 from app.extensions import alembic, csrf, db, users
 from app.extensions import security as accounts
-from app.ids import RowConverter
+from app.ids import AddressConverter, HashConverter, RowConverter
 from app.runtime import Runtime
 from app.services.explorer import BlockTimes, Explorer
-from app.services.storage import FileStore
+from app.services.storage import open_store
 from app.web import account, dashboard, designs, licenses, printers
 
 if TYPE_CHECKING:
@@ -32,14 +32,15 @@ def create_app(options: settings.Settings | None = None, provider: "BaseProvider
         SettingInvalid: names the setting.
     """
     options = settings.load() if options is None else options
+    memory.keep_large_buffers()
     app = Flask(__name__, instance_path=str(settings.DEFAULT_FOLDER))
     app.config.update(security.configuration(options))
-    app.url_map.converters["row"] = RowConverter
+    app.url_map.converters.update(row=RowConverter, hash=HashConverter, address=AddressConverter)
     app.config["SQLALCHEMY_ENGINES"] = {"default": options.database_url}
     app.extensions["imprimatur"] = Runtime(
         settings=options,
         chain=ChainConnection(options.chain_url, options.deployments, provider),
-        files=FileStore(options.storage),
+        files=open_store(options.storage_url),
         explorer=Explorer(BlockTimes()),
     )
     logs.init_app(app)
@@ -52,8 +53,7 @@ def create_app(options: settings.Settings | None = None, provider: "BaseProvider
     access.init_app(app)
     errors.init_app(app)
     cli.init_app(app)
-    for views in (health, dashboard, designs, printers, licenses, account, explorer, device, language):
+    for views in (health, dashboard, designs, printers, licenses, account, explorer, language):
         app.register_blueprint(views.blueprint)
-    # Devices have no session that a foreign page could use: they sign every request.
-    csrf.exempt(device.blueprint)
+    routes.init_app(app)
     return app

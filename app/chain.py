@@ -1,13 +1,16 @@
 """The portal's connection to the chain: web3.py below, the library's typed contract client above."""
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imprimatur import address_book
+from imprimatur.address_book import NotDeployed
 from imprimatur.chain import node
 from imprimatur.chain.account import kept_recursion_limit
 from imprimatur.chain.adapters import ProviderRpc
+from imprimatur.chain.device_registry import DeviceRegistry
 from imprimatur.chain.print_license import CONTRACT, PrintLicense
 from imprimatur.chain.rpc import CONNECT_TIMEOUT, READ_TIMEOUT
 
@@ -37,6 +40,7 @@ class ChainConnection:
         self._deployments = deployments
         self._provider = provider
         self._licenses: PrintLicense | None = None
+        self._devices: DeviceRegistry | None = None
         self._lock = threading.Lock()
 
     def licenses(self) -> PrintLicense:
@@ -53,3 +57,24 @@ class ChainConnection:
                 entry = address_book.load(self._deployments, chain_id, CONTRACT)
                 self._licenses = PrintLicense(rpc, entry.address, entry.block)
             return self._licenses
+
+    def devices(self) -> DeviceRegistry:
+        """The registry that the contract believes.
+
+        When the address book doesn't name it, its events are read from the contract's own first block:
+        bindings that are older than the contract are then missing in the picture.
+
+        Raises:
+            NodeUnreachable, NotDeployed: as `licenses`.
+        """
+        licenses = self.licenses()
+        with self._lock:
+            if self._devices is None:
+                address, since = licenses.devices(), licenses.since
+                with suppress(NotDeployed):
+                    chain_id = node.chain_id(licenses.rpc)
+                    entry = address_book.load(self._deployments, chain_id, DeviceRegistry.NAME)
+                    if entry.address.lower() == address.lower():
+                        since = entry.block
+                self._devices = DeviceRegistry(licenses.rpc, address, since)
+            return self._devices

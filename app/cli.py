@@ -1,27 +1,34 @@
 """Commands of the platform operator: `flask --app app …`."""
 
+import os
 import sys
+from pathlib import Path
 
 import click
+import structlog
 from flask import Flask
 from flask.cli import with_appcontext
 from flask_security import hash_password
 
 from app import settings
 from app.extensions import db
+from app.jobs.rebuilding import rebuild_index
 from app.jobs.worker import Worker, run_until_signalled
 from app.runtime import runtime
-from app.services import accounts, printers
+from app.services import accounts, designs, desk_keys, printers, unsealed
 from app.services.outbox import Limits
+from app.services.storage import FileStore
 from imprimatur.chain.signers import open_keystore
 from imprimatur.errors import ImprimaturError
 
 MIN_PASSWORD = 8
 """Characters."""
 
+log = structlog.get_logger()
+
 
 def init_app(app: Flask) -> None:
-    for command in (add_owner, add_printer, worker):
+    for command in (add_owner, add_printer, make_desk_keys, rebuild_index, seal_files, worker):
         app.cli.add_command(command)
 
 
@@ -29,8 +36,9 @@ def init_app(app: Flask) -> None:
 @click.argument("email")
 @click.option("--name", required=True, help="As licensees and auditors see it.")
 @click.option("--account", required=True, help="Her Ethereum address; licenses will belong to it.")
+@click.option("--log-key", help="Her public key (age1…), to which printers encrypt the serials of her parts.")
 @with_appcontext
-def add_owner(email: str, name: str, account: str) -> None:
+def add_owner(email: str, name: str, account: str, log_key: str | None) -> None:
     """Add an owner, or update the one with this e-mail address. The password is read from stdin."""
     if sys.stdin.isatty():
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
@@ -39,7 +47,7 @@ def add_owner(email: str, name: str, account: str) -> None:
     if len(password) < MIN_PASSWORD:
         raise click.ClickException(f"A password has at least {MIN_PASSWORD} characters.")
     try:
-        user, new = accounts.add_owner(db.session, email, name, account, hash_password(password))
+        user, new = accounts.add_owner(db.session, email, name, account, hash_password(password), log_key)
     except ImprimaturError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{'Added' if new else 'Updated'} {user.email} with the account {user.account}.")
@@ -65,6 +73,52 @@ def add_printer(email: str, name: str, address: str) -> None:
     click.echo(f"Added {printer.name} with the wallet {printer.address}.")
 
 
+@click.command("desk-keys")
+@click.argument("folder", type=click.Path(path_type=Path))
+def make_desk_keys(folder: Path) -> None:
+    """Make the key desk's keys in FOLDER; prints what the portal may know of them.
+
+    The password comes from the file in IMPRIMATUR_DESK_PASSWORD_FILE; without one it is random and kept in
+    FOLDER. Keep a copy of the folder: without it no sealed file can be opened any more.
+    """
+    try:
+        file = os.environ.get("IMPRIMATUR_DESK_PASSWORD_FILE")
+        identity = desk_keys.make_keys(folder, Path(file).read_text().strip() if file else None)
+    except ImprimaturError as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from error
+    click.echo(f"address   {identity.address}")
+    click.echo(f"recipient {identity.recipient.hex()}")
+
+
+@click.command("seal-files")
+@with_appcontext
+def seal_files() -> None:
+    """Seal what earlier versions stored in the clear, and delete the plaintext. Twice is the same as once."""
+    desk = runtime().settings.desk
+    if desk is None:
+        raise click.ClickException(str(designs.NoDesk()))
+    failed = 0
+    try:
+        for design, error in unsealed.seal_all(db.session, runtime().files, desk.recipient):
+            failed += error is not None
+            click.echo(f"{design.file_name} (design {design.id}): {error or 'sealed'}")
+    except (ImprimaturError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    if failed:
+        raise click.ClickException(f"{failed} not sealed.")
+    click.echo("Every design is sealed.")
+
+
+def _sweep(files: FileStore) -> None:
+    """Once per start. What a storage that fails now keeps is swept at the next one."""
+    try:
+        files.sweep()
+    except (ImprimaturError, OSError) as error:
+        log.warning("sweep_failed", error=str(error))
+
+
 @click.command("worker")
 @with_appcontext
 def worker() -> None:
@@ -74,6 +128,6 @@ def worker() -> None:
         signer = open_keystore(own.keystore, own.password)
     except ImprimaturError as error:
         raise click.ClickException(str(error)) from error
-    limits = Limits(own.finality, own.max_fee, own.low_balance)
-    runtime().files.sweep()
+    limits = Limits(runtime().settings.finality, own.max_fee, own.low_balance)
+    _sweep(runtime().files)
     run_until_signalled(Worker(db.sessionmaker, runtime().chain, signer, limits))

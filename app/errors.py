@@ -8,22 +8,27 @@ from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
-from app.auth.access import DeviceRefused
+from app.api.problem import CODES, Problem
 from app.language import file_size
 from app.language import translated as _
 from imprimatur.address_book import NotDeployed
+from imprimatur.chain.interface import MalformedData
 from imprimatur.chain.rpc import NodeRefused, NodeUnreachable
 
 log = structlog.get_logger()
+_CHAIN_DOWN = (NodeUnreachable, NodeRefused, NotDeployed, MalformedData)
+"""No node, a confused one, or one without our contract: nothing that who asks could change."""
+RETRY_AFTER = 5
+"""Seconds after which a program may look whether the chain's node is back."""
 
 
 def init_app(app: Flask) -> None:
-    app.register_error_handler(DeviceRefused, lambda error: _answer(401, str(error)))
+    app.register_error_handler(Problem, _problem)
     app.register_error_handler(
         CSRFError, lambda _error: _answer(400, _("This page was open for too long. Reload it and try again."))
     )
     app.register_error_handler(HTTPException, _http_error)
-    for kind in (NodeUnreachable, NodeRefused, NotDeployed):
+    for kind in _CHAIN_DOWN:
         app.register_error_handler(kind, _chain_down)
     app.register_error_handler(Exception, _unexpected)
 
@@ -32,6 +37,12 @@ def problem(status: int, detail: str, kind: str = "about:blank") -> Response:
     """A problem+json answer. `kind` is a path that names the problem for programs."""
     body = {"type": kind, "title": HTTP_STATUS_CODES.get(status, "Error"), "status": status, "detail": detail}
     return Response(json.dumps(body), status, content_type="application/problem+json")
+
+
+def _problem(error: Problem) -> Response:
+    answer = problem(error.status, str(error), error.type)
+    answer.headers.update(error.headers)
+    return answer
 
 
 def wants_json() -> bool:
@@ -70,12 +81,20 @@ def _http_error(error: HTTPException) -> Any:
     status = error.code or 500
     if status < 400:
         return error
-    return _answer(status, _sentence(status))
+    answer = _answer(status, _sentence(status))
+    if status == 405 and isinstance(answer, Response):
+        answer.headers["Allow"] = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
+    return answer
 
 
 def _chain_down(error: Exception) -> Any:
     log.warning("chain_unavailable", error=str(error), path=request.path)
-    return _answer(503, _("The chain node doesn't answer right now. Nothing is lost; try again in a moment."))
+    detail = _("The chain node doesn't answer right now. Nothing is lost; try again in a moment.")
+    if wants_json():
+        answer = problem(503, detail, CODES + "chain_unavailable")
+        answer.headers["Retry-After"] = str(RETRY_AFTER)
+        return answer
+    return _answer(503, detail)
 
 
 def _unexpected(error: Exception) -> Any:

@@ -1,6 +1,6 @@
-"""Row ids out of addresses and forms: nothing that the database can't hold gets through."""
+"""Ids out of addresses and forms: nothing that the database can't hold gets through."""
 
-from werkzeug.routing import IntegerConverter, Map
+from werkzeug.routing import BaseConverter, IntegerConverter, Map
 
 MAX_ID = 2**63 - 1
 _DIGITS = len(str(MAX_ID))
@@ -14,6 +14,18 @@ class RowConverter(IntegerConverter):
 
     def __init__(self, map: Map) -> None:
         super().__init__(map, max=MAX_ID)
+
+
+class HashConverter(BaseConverter):
+    """`<hash:id>`: a license's id or a digest. An address may have characters that no database takes."""
+
+    regex = "0x[0-9a-f]{64}"
+
+
+class AddressConverter(BaseConverter):
+    """`<address:wallet>`: an account."""
+
+    regex = "0x[0-9a-fA-F]{40}"
 
 
 def parse_number(text: str | None) -> int | None:

@@ -1,5 +1,6 @@
 """What the portal must be told, read from `IMPRIMATUR_*` environment variables and validated once."""
 
+import json
 import os
 import re
 import secrets
@@ -9,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from app.services.addresses import checked_address
 from imprimatur.chain.outbox.rules import Finality, UnknownFinality, parse_finality
 from imprimatur.errors import ImprimaturError
+from imprimatur.sealing.keys import check_public_key
 
 PROJECT = Path(__file__).resolve().parents[1]
 DEFAULT_FOLDER = PROJECT / ".imprimatur" / "portal"
@@ -30,26 +33,45 @@ class SettingInvalid(ImprimaturError):
 
 
 @dataclass(frozen=True, slots=True)
+class DeskIdentity:
+    """What everybody may know of the key desk.
+
+    Attributes:
+        address: whose signature its answers carry (checksum).
+        recipient: X25519 public key (32 bytes) that file keys are encrypted to.
+    """
+
+    address: str
+    recipient: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Settings of every portal process. None of them opens the operator's key.
 
     Attributes:
         database_url: SQLAlchemy URL.
-        storage: folder of the uploaded files; outside of anything a web server serves.
+        storage_url: where sealed files are kept: `file:///srv/files`, `s3://bucket/prefix` or `memory:///`.
         chain_url: JSON-RPC endpoint of the chain node.
         deployments: folder of the address books, one JSON file per chain id.
         secret_key: signs sessions and CSRF tokens.
         max_upload: largest accepted upload, in bytes.
         public_url: where browsers reach the portal; cookies are `Secure` when it is https.
+        desk_url: where printers reach the key desk.
+        desk: the desk's public keys; None until it has made its own: nothing can be sealed for it then.
+        finality: when a block counts as final; None: as the chain is usually run.
     """
 
     database_url: str
-    storage: Path
+    storage_url: str
     chain_url: str
     deployments: Path
     secret_key: bytes
     max_upload: int
     public_url: str
+    desk_url: str = "http://127.0.0.1:5001"
+    desk: "DeskIdentity | None" = None
+    finality: Finality | None = None
 
     @property
     def https(self) -> bool:
@@ -57,18 +79,34 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
+class DeskSettings:
+    """What only the key desk needs. It alone opens file keys.
+
+    Attributes:
+        keystore: of the key that signs its answers (Web3 Secret Storage).
+        vault: its X25519 secret, encrypted with the same password (age).
+        chain_urls: its own nodes, which must agree; at least one.
+        per_minute: answers that one device may get in a minute.
+    """
+
+    keystore: Path
+    vault: Path
+    password: str = field(repr=False)
+    chain_urls: tuple[str, ...]
+    per_minute: int
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerSettings:
     """What only the worker needs: where the operator's key lies and what opens it, and what it may spend.
 
     Attributes:
-        finality: when an order counts as carried out; None: as the chain is usually run.
         max_fee: the highest fee to sign, in wei per gas; None: as usual.
         low_balance: wei below which the worker raises an alarm; None: as usual.
     """
 
     keystore: Path
     password: str = field(repr=False)
-    finality: Finality | None
     max_fee: int | None
     low_balance: int | None
 
@@ -86,12 +124,15 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     secret_file = Path(env.get("IMPRIMATUR_SECRET_KEY_FILE") or DEFAULT_FOLDER / "secret_key")
     return Settings(
         database_url=database,
-        storage=Path(env.get("IMPRIMATUR_STORAGE") or DEFAULT_FOLDER / "files").absolute(),
+        storage_url=env.get("IMPRIMATUR_STORAGE_URL") or (DEFAULT_FOLDER / "files").as_uri(),
         chain_url=_http_url(env, "IMPRIMATUR_CHAIN_URL", "http://127.0.0.1:8545"),
         deployments=Path(env.get("IMPRIMATUR_DEPLOYMENTS") or DEFAULT_DEPLOYMENTS).absolute(),
         secret_key=_secret_key(secret_file),
         max_upload=_megabytes(env.get("IMPRIMATUR_MAX_UPLOAD_MB") or "1024"),
         public_url=_http_url(env, "IMPRIMATUR_PUBLIC_URL", "http://127.0.0.1:5000"),
+        desk_url=_http_url(env, "IMPRIMATUR_DESK_URL", "http://127.0.0.1:5001"),
+        desk=_desk(env.get("IMPRIMATUR_DESK_FILE")),
+        finality=_finality(env),
     )
 
 
@@ -102,27 +143,75 @@ def load_worker(environment: Mapping[str, str] | None = None) -> WorkerSettings:
         SettingInvalid: missing or not understood, or the password file can't be read.
     """
     env = os.environ if environment is None else environment
-    needed = {
-        "IMPRIMATUR_OPERATOR_KEYSTORE": "the worker signs with the key in this file (Web3 Secret Storage)",
-        "IMPRIMATUR_OPERATOR_PASSWORD_FILE": "the worker opens its key with the password in this file",
-    }
-    for name, purpose in needed.items():
-        if not env.get(name):
-            raise SettingInvalid(name, f"isn't set; {purpose}")
-    password_file = Path(env["IMPRIMATUR_OPERATOR_PASSWORD_FILE"])
-    try:
-        password = password_file.read_text().strip()
-    except OSError as error:
-        raise SettingInvalid(
-            "IMPRIMATUR_OPERATOR_PASSWORD_FILE", f"can't be read: {error.strerror}"
-        ) from error
+    _need(
+        env,
+        {
+            "IMPRIMATUR_OPERATOR_KEYSTORE": "the worker signs with the key in this keystore",
+            "IMPRIMATUR_OPERATOR_PASSWORD_FILE": "the worker opens its key with the password in this file",
+        },
+    )
     return WorkerSettings(
         keystore=Path(env["IMPRIMATUR_OPERATOR_KEYSTORE"]),
-        password=password,
-        finality=_finality(env),
+        password=_password(env, "IMPRIMATUR_OPERATOR_PASSWORD_FILE"),
         max_fee=_max_fee(env),
         low_balance=_wei(env, "IMPRIMATUR_LOW_BALANCE", "ether", ETHER_DIGITS),
     )
+
+
+def load_desk(environment: Mapping[str, str] | None = None) -> DeskSettings:
+    """The key desk's own settings; reads the password, not the keys.
+
+    Raises:
+        SettingInvalid: missing or not understood, or the password file can't be read.
+    """
+    env = os.environ if environment is None else environment
+    _need(
+        env,
+        {
+            "IMPRIMATUR_DESK_KEYSTORE": "the desk signs its answers with the key in this file",
+            "IMPRIMATUR_DESK_VAULT": "the desk opens file keys with the secret in this file",
+            "IMPRIMATUR_DESK_PASSWORD_FILE": "the desk opens its keys with the password in this file",
+        },
+    )
+    urls = env.get("IMPRIMATUR_DESK_CHAIN_URL") or env.get("IMPRIMATUR_CHAIN_URL") or "http://127.0.0.1:8545"
+    per_minute = env.get("IMPRIMATUR_DESK_PER_MINUTE") or "60"
+    if not per_minute.isdecimal() or not 1 <= int(per_minute) <= 1_000_000:
+        raise SettingInvalid("IMPRIMATUR_DESK_PER_MINUTE", f"{per_minute!r} isn't a number from 1 to 1000000")
+    return DeskSettings(
+        keystore=Path(env["IMPRIMATUR_DESK_KEYSTORE"]),
+        vault=Path(env["IMPRIMATUR_DESK_VAULT"]),
+        password=_password(env, "IMPRIMATUR_DESK_PASSWORD_FILE"),
+        chain_urls=tuple(_checked_url("IMPRIMATUR_DESK_CHAIN_URL", url.strip()) for url in urls.split(",")),
+        per_minute=int(per_minute),
+    )
+
+
+def _need(env: Mapping[str, str], variables: Mapping[str, str]) -> None:
+    for name, purpose in variables.items():
+        if not env.get(name):
+            raise SettingInvalid(name, f"isn't set; {purpose}")
+
+
+def _password(env: Mapping[str, str], name: str) -> str:
+    try:
+        return Path(env[name]).read_text().strip()
+    except OSError as error:
+        raise SettingInvalid(name, f"can't be read: {error.strerror}") from error
+
+
+def _desk(file: str | None) -> DeskIdentity | None:
+    """The desk's public keys from the file that it made."""
+    if not file:
+        return None
+    name = "IMPRIMATUR_DESK_FILE"
+    try:
+        document = json.loads(Path(file).read_text())
+        recipient = check_public_key(bytes.fromhex(document["recipient"]))
+        return DeskIdentity(checked_address(document["address"]), recipient)
+    except OSError as error:
+        raise SettingInvalid(name, f"{file} can't be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, ImprimaturError) as error:
+        raise SettingInvalid(name, f"{file} isn't what `flask desk-keys` made") from error
 
 
 def _finality(env: Mapping[str, str]) -> Finality | None:
@@ -153,7 +242,10 @@ def _wei(env: Mapping[str, str], name: str, unit: str, digits: int) -> int | Non
 
 
 def _http_url(env: Mapping[str, str], name: str, default: str) -> str:
-    url = env.get(name) or default
+    return _checked_url(name, env.get(name) or default)
+
+
+def _checked_url(name: str, url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise SettingInvalid(name, f"{url!r} isn't an http or https URL")

@@ -8,16 +8,22 @@ import time
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, abort, current_app, g, redirect, request, url_for
 from flask_security import current_user
 
+from app.api.problem import Problem
 from app.extensions import db
 from app.models import User
-from app.services import delivery
-from imprimatur.device_auth import NotAuthenticated, authenticate
+from app.runtime import runtime
+from app.services import delivery, devices
+from app.services.devices import DeviceDisabled, NotEnrolled, Replayed, Requester
+from imprimatur.device_auth import SCHEME, DeviceRequest, NotAuthenticated, authenticate, origin_of
 
 View = TypeVar("View", bound=Callable[..., Any])
+MAX_BODY = 64 * 1024
+"""Bytes that a device may send: all of them are read before anything is known of it."""
 _MARK = "imprimatur_access"
 
 
@@ -27,6 +33,9 @@ class Access(StrEnum):
     PUBLIC = "public"
     OWNER = "owner"
     DEVICE = "device"
+    """A device that somebody let in; its request is signed and new."""
+    CANDIDATE = "candidate"
+    """Any device that signs its request. The view has to see that the request is new."""
 
 
 _OF_LIBRARIES = {
@@ -37,8 +46,11 @@ _OF_LIBRARIES = {
 """Views that aren't ours to mark."""
 
 
-class DeviceRefused(Exception):
+class DeviceRefused(Problem):
     """A device's request isn't authentic; `str(error)` says why."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(401, "not_authentic", detail, {"WWW-Authenticate": SCHEME})
 
 
 def _marked(access: Access) -> Callable[[View], View]:
@@ -52,6 +64,7 @@ def _marked(access: Access) -> Callable[[View], View]:
 public = _marked(Access.PUBLIC)
 owner = _marked(Access.OWNER)
 device = _marked(Access.DEVICE)
+candidate = _marked(Access.CANDIDATE)
 
 
 def access_of(app: Flask, endpoint: str) -> Access | None:
@@ -69,9 +82,16 @@ def the_owner() -> User:
     return user
 
 
-def the_device() -> str:
-    """Address of the printer wallet that signed the request, in a view for devices."""
-    return str(g.device)
+def the_device() -> Requester:
+    """The device that signed the request, in a view for devices."""
+    found: Requester = g.device
+    return found
+
+
+def the_candidate() -> DeviceRequest:
+    """The signed request, in a view for candidates."""
+    found: DeviceRequest = g.device_request
+    return found
 
 
 def _guard() -> Any:
@@ -83,7 +103,9 @@ def _guard() -> Any:
     if access is Access.OWNER and not current_user.is_authenticated:
         return _to_login()
     if access is Access.DEVICE:
-        g.device = _authentic_device()
+        g.device = _known_device(_signed_request())
+    if access is Access.CANDIDATE:
+        g.device_request = _signed_request()
     return None
 
 
@@ -97,15 +119,38 @@ def _to_login() -> Any:
     return redirect(target)
 
 
-def _authentic_device() -> str:
+def authentic(own_url: str, body: bytes) -> DeviceRequest:
+    """The device that signed the request at hand.
+
+    Args:
+        own_url: where devices are told to reach this server; it may have a path, with which the request comes
+            from a proxy or without.
+
+    Raises:
+        NotAuthenticated
+    """
     # What the device signed is the request line, not what Flask made of it.
     target = request.environ.get("RAW_URI") or request.full_path.rstrip("?")
+    target = urlsplit(own_url).path.rstrip("/") + target.removeprefix(request.root_path)
+    header = request.headers.get("Authorization")
+    return authenticate(header, request.method, origin_of(own_url), target, body)
+
+
+def _signed_request() -> DeviceRequest:
+    request.max_content_length = MAX_BODY
     try:
-        signed = authenticate(
-            request.headers.get("Authorization"), request.method, target, request.get_data()
-        )
+        return authentic(runtime().settings.public_url, request.get_data())
     except NotAuthenticated as error:
         raise DeviceRefused(str(error)) from error
+
+
+def _known_device(signed: DeviceRequest) -> Requester:
+    try:
+        found = devices.requester(db.session, signed.address)
+    except NotEnrolled as error:
+        raise Problem(403, "not_enrolled", str(error)) from error
+    except DeviceDisabled as error:
+        raise Problem(403, "device_disabled", str(error)) from error
     if not delivery.is_first(db.session, signed, int(time.time())):
-        raise DeviceRefused("This request was sent before; sign a new one.")
-    return signed.address
+        raise DeviceRefused(str(Replayed()))
+    return found

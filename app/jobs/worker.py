@@ -1,4 +1,7 @@
-"""The worker: the only process that opens the operator's key."""
+"""The worker: the only process that opens the operator's key.
+
+Each pass carries on what is to be sent (orders, what devices signed) and reads what the chain says.
+"""
 
 import signal
 import threading
@@ -12,7 +15,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.models.base import now
 from app.services import worker_status
 from app.services.contracts import Contracts
+from app.services.index import Index
 from app.services.outbox import DEFAULTS, Limits, order_outbox
+from app.services.relay_batches import RelayBatches
 from imprimatur.address_book import NotDeployed
 from imprimatur.chain.outbox import Alarm, Outbox
 from imprimatur.chain.outbox.view import WrongChain
@@ -49,6 +54,8 @@ class Worker:
         self._signer = signer
         self._limits = limits
         self._outbox: Outbox | None = None
+        self._batches: RelayBatches | None = None
+        self._index = Index(sessions, contracts)
         self._alarms: list[Alarm] = []
         self._stopping = threading.Event()
         self._last_beat: tuple[float, str | None] = (float("-inf"), None)
@@ -78,14 +85,24 @@ class Worker:
 
     def _pass(self) -> tuple[int, str | None]:
         """How much changed, and what keeps it from working."""
-        changed = 0
-        problem: str | None = None
+        sent, problem = self._attempt(self._send)
+        read, blind = self._attempt(self._index.step)
+        return sent + read, problem or blind
+
+    def _send(self) -> int:
+        """Collect what devices signed, and take the outbox a step further."""
+        if self._outbox is None or self._batches is None:
+            licenses = self._contracts.licenses()
+            self._outbox = order_outbox(self._sessions, licenses, self._signer, self._limits)
+            self._batches = RelayBatches(self._sessions, licenses, finality=self._limits.finality)
+        changed = self._batches.step() + self._outbox.step()
+        self._tell(self._outbox.alarms())
+        return changed
+
+    def _attempt(self, duty: Callable[[], int]) -> tuple[int, str | None]:
+        """Do it once; how much changed, and the code of what went wrong."""
         try:
-            if self._outbox is None:
-                licenses = self._contracts.licenses()
-                self._outbox = order_outbox(self._sessions, licenses, self._signer, self._limits)
-            changed = self._outbox.step()
-            self._tell(self._outbox.alarms())
+            return duty(), None
         except NodeUnreachable as error:
             problem = "node_unreachable"
             log.warning(problem, error=str(error))
@@ -101,7 +118,7 @@ class Worker:
         except Exception as error:
             problem = UNEXPECTED
             log.error("pass_failed", exc_info=error)
-        return changed, problem
+        return 0, problem
 
     def _tell(self, alarms: list[Alarm]) -> None:
         """Log what somebody should look at, once."""

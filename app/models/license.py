@@ -1,7 +1,7 @@
 """Licenses that were ordered through this portal."""
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, deferred, mapped_column, relationship
 
 from app.models.base import Address, Base, Digest, Hash, Time, now
 from app.models.design import Design
@@ -26,6 +26,13 @@ class License(Base):
     copies: Mapped[int]
     valid_until: Mapped[int] = mapped_column(sa.BigInteger, default=0)
     """Last second of validity (Unix time); 0 for ever."""
+    failures_allowed: Mapped[int] = mapped_column(default=0, server_default="0")
+    manifest_hash: Mapped[Digest | None]
+    """Set before the order is signed; the contract's event repeats it."""
+    signed_manifest: Mapped[bytes | None] = deferred(mapped_column(sa.LargeBinary))
+    """Canonical bytes of the manifest and the operator's signature."""
+    stopped_at: Mapped[Time | None]
+    """Since when its owner lets the desk give no key out."""
     created_at: Mapped[Time] = mapped_column(default=now)
 
     owner: Mapped[User] = relationship()

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from flask_security import UserMixin
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.models.base import Address, Base, Time, now
+from app.models.base import Address, Base, Digest, Time, now
 
 
 class User(Base, UserMixin):
@@ -19,4 +19,6 @@ class User(Base, UserMixin):
     fs_uniquifier: Mapped[str] = mapped_column(sa.String(64), unique=True)
     name: Mapped[str] = mapped_column(sa.String(80))
     account: Mapped[Address] = mapped_column(unique=True)
+    log_recipient: Mapped[Digest | None]
+    """X25519 public key, hexadecimal, to which printers encrypt the serials of her parts."""
     created_at: Mapped[Time] = mapped_column(default=now)

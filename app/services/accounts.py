@@ -16,6 +16,7 @@ from imprimatur.address_book import NotDeployed
 from imprimatur.chain.print_license import Right
 from imprimatur.chain.rpc import NodeRefused, NodeUnreachable
 from imprimatur.errors import ImprimaturError
+from imprimatur.sealing import public_key_from_text
 
 MAX_NAME = 80
 
@@ -69,15 +70,20 @@ def permission_of(session: Session, contracts: Contracts, owner: User) -> Permis
     return Permission(standing, worker.operator, entry.rights, entry.until)
 
 
-def add_owner(session: Session, email: str, name: str, account: str, password_hash: str) -> tuple[User, bool]:
+def add_owner(
+    session: Session, email: str, name: str, account: str, password_hash: str, log_key: str | None = None
+) -> tuple[User, bool]:
     """Add an owner, or set name, password and account of the one with this e-mail address.
+
+    `log_key`: as for `set_log_key`; without it, what is there stays.
 
     Returns:
         The owner, and whether she is new.
 
     Raises:
-        OwnerRefused, InvalidAddress: with the reason.
+        OwnerRefused, InvalidAddress, InvalidKey: with the reason.
     """
+    log_recipient = None if log_key is None else public_key_from_text(log_key.strip()).hex()
     email = unicodedata.normalize("NFKC", email).strip().lower()
     name = " ".join(name.split())
     if "@" not in email or len(email) > 255:
@@ -94,8 +100,19 @@ def add_owner(session: Session, email: str, name: str, account: str, password_ha
         user = User(email=email, fs_uniquifier=secrets.token_hex(32), active=True)
         session.add(user)
     user.name, user.account, user.password = name, wallet, password_hash
+    user.log_recipient = log_recipient or user.log_recipient
     session.commit()
     return user, new
+
+
+def set_log_key(session: Session, owner: User, text: str) -> None:
+    """Set the public key (`age1…`) that printers encrypt the serials of her parts to, from the next order on.
+
+    Raises:
+        InvalidKey: no such key, or one that protects nothing.
+    """
+    owner.log_recipient = public_key_from_text(text.strip()).hex()
+    session.commit()
 
 
 def by_email(session: Session, email: str) -> User | None:

@@ -1,24 +1,23 @@
-"""What happened on the chain, for anybody to read."""
+"""What happened on the chain, for anybody to read: events as the portal's index has them."""
 
-import threading
-from collections import OrderedDict
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from app.models import License
-from imprimatur.chain.interface import DecodedEvent
-from imprimatur.chain.print_license import PrintLicense
-from imprimatur.chain.rpc import NodeUnreachable, Rpc
+from app.models import ChainEvent, ChainLicense, ChainUse, License
+from app.services import picture
+from app.services.event_rows import COLUMNS
+from imprimatur.audit.checks import Conservation
+from imprimatur.chain.events import Row
+from imprimatur.chain.events.layout import checksummed
 from imprimatur.license_id import (
     InvalidLicenseNumber,
     format_id,
     number_from_text,
-    number_of,
     owner_of,
     parse_id,
 )
@@ -26,7 +25,9 @@ from imprimatur.license_id import (
 PAGE_SIZE = 25
 MAX_SEARCH = 80
 """Characters of a search."""
-_CACHED_BLOCKS = 4096
+MOST_KNOWN = 500
+"""Licenses that a part of a number finds."""
+_ACCOUNT = re.compile("0x[0-9a-fA-F]{40}")
 
 
 class Kind(StrEnum):
@@ -34,21 +35,37 @@ class Kind(StrEnum):
 
     ISSUED = "LicenseIssued"
     USED = "LicenseUsed"
+    FAILED = "PrintFailed"
+    GRANTED = "CopiesGranted"
+    REVOKED = "LicenseRevoked"
+    TRANSFERRED = "LicenseTransferred"
+
+
+_ACTOR = {Kind.ISSUED: "printer", Kind.USED: "device", Kind.TRANSFERRED: "to"}
+_COPIES = {Kind.ISSUED: "copies", Kind.GRANTED: "copies", Kind.REVOKED: "forfeited"}
+_COPY = {Kind.USED: "copy", Kind.FAILED: "copy"}
+"""Values of the events that entries show."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One event. `copies`: how many were issued; `copy`: which one was used. `time` in Unix seconds."""
+    """One event.
+
+    Attributes:
+        number: as its owner wrote it, if the portal knows it.
+        printer: the wallet that got the license, or the device that used a copy; None for other events.
+        copies: how many were issued, granted or forfeited.
+        copy: which one was used, or failed.
+        time: of its block, Unix seconds.
+    """
 
     kind: Kind
     id: str
     number: str | None
     owner: str
-    printer: str
+    printer: str | None
     copies: int | None
     copy: int | None
-    valid_until: int
-    file_hash: str
     block: int
     time: int
     transaction: str
@@ -66,133 +83,126 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """Copies of an account's licenses that were issued and used, and the latest entries, newest first."""
+    """Copies of an account's licenses by where they came from and went, and its latest entries first."""
 
-    issued: int
-    used: int
+    copies: Conservation
     latest: Sequence[Entry]
 
 
+def page(session: Session, search: str = "", kind: Kind | None = None, number: int = 1) -> Page:
+    """One page of the events that match.
+
+    Args:
+        search: a license id, a license number or a part of one that the portal knows, the address of an
+            owner, wallet or device, a transaction's hash, or the SHA-256 of a file.
+    """
+    condition: sa.ColumnElement[bool] = ChainEvent.name.in_([kind] if kind else list(Kind))
+    if text := search.strip()[:MAX_SEARCH]:
+        condition &= _matching(session, text)
+    total = session.scalar(sa.select(sa.func.count()).select_from(ChainEvent).where(condition)) or 0
+    count = max(1, -(-total // PAGE_SIZE))
+    number = min(max(1, number), count)
+    found = _newest(session, condition, PAGE_SIZE, skipped=(number - 1) * PAGE_SIZE)
+    return Page(entries(session, found), total, number, count)
+
+
+def of_license(session: Session, id: str, most: int) -> list[Entry]:
+    """What happened to one license, oldest first: the newest `most` events."""
+    condition = sa.and_(ChainEvent.license == id, ChainEvent.name.in_(list(Kind)))
+    return entries(session, reversed(_newest(session, condition, most)))
+
+
+def of_owner(session: Session, account: str, latest: int) -> Activity:
+    """What happened to an account's licenses."""
+    mine = sa.select(ChainLicense.id).where(ChainLicense.owner == account)
+    condition = sa.and_(ChainEvent.license.in_(mine), ChainEvent.name.in_(list(Kind)))
+    newest = _newest(session, condition, latest)
+    return Activity(picture.conservation(session, account), entries(session, newest))
+
+
+def entries(session: Session, some: Iterable[Row]) -> list[Entry]:
+    """Events with the texts of license numbers."""
+    some = list(some)
+    ids = {row.license for row in some}
+    known = session.execute(sa.select(License.id, License.number).where(License.id.in_(ids)))
+    numbers: dict[str, str] = {row.id: row.number for row in known}
+    return [_entry(row, row.license, numbers) for row in some if row.license is not None]
+
+
+def _entry(row: Row, id: str, numbers: dict[str, str]) -> Entry:
+    kind, values = Kind(row.name), row.values
+    return Entry(
+        kind=kind,
+        id=id,
+        number=numbers.get(id),
+        owner=owner_of(int(id, 16)),
+        printer=values[_ACTOR[kind]] if kind in _ACTOR else None,
+        copies=values[_COPIES[kind]] if kind in _COPIES else None,
+        copy=values[_COPY[kind]] if kind in _COPY else None,
+        block=row.block_number,
+        time=row.timestamp,
+        transaction=row.transaction_hash,
+    )
+
+
+def _newest(
+    session: Session, condition: sa.ColumnElement[bool], most: int, skipped: int = 0
+) -> Sequence[Row]:
+    query = (
+        sa.select(*COLUMNS)
+        .where(condition)
+        .order_by(ChainEvent.block_number.desc(), ChainEvent.log_index.desc())
+        .limit(most)
+        .offset(skipped)
+    )
+    return [Row._make(found) for found in session.execute(query)]
+
+
+def _matching(session: Session, text: str) -> sa.ColumnElement[bool]:
+    """Events that somebody means by a text."""
+    if _ACCOUNT.fullmatch(text):
+        return ChainEvent.license.in_(_licenses_of(checksummed(text[2:].lower())))
+    try:
+        word = format_id(parse_id(text))
+    except InvalidLicenseNumber:
+        return ChainEvent.license.in_(_numbered(session, text))
+    # 32 bytes are an id, a transaction or a file.
+    file = ChainEvent.license.in_(_licenses_for(word.removeprefix("0x")))
+    return sa.or_(ChainEvent.license == word, ChainEvent.transaction_hash == word, file)
+
+
+def _licenses_of(account: str) -> sa.CompoundSelect[str]:
+    """Ids of licenses that an account owns, holds or got, or under which a device printed."""
+    mine = sa.or_(
+        ChainLicense.owner == account, ChainLicense.printer == account, ChainLicense.issued_to == account
+    )
+    printed = sa.select(ChainUse.license_id).where(ChainUse.device == account)
+    return sa.union(sa.select(ChainLicense.id).where(mine), printed)
+
+
+def _licenses_for(digest: str) -> sa.CompoundSelect[str]:
+    """Ids of licenses for a file, or under which it was printed as another one that the owner approved."""
+    issued = sa.select(ChainLicense.id).where(ChainLicense.file_hash == digest)
+    return sa.union(issued, sa.select(ChainUse.license_id).where(ChainUse.file_hash == digest))
+
+
+def _numbered(session: Session, text: str) -> list[str]:
+    """Ids of licenses with a number; whole numbers are found even when the portal never heard of them."""
+    like = sa.select(License.id).where(License.number.icontains(text, autoescape=True)).limit(MOST_KNOWN)
+    found = set(session.scalars(like))
+    try:
+        whole = f"{number_from_text(text):024x}"
+    except InvalidLicenseNumber:
+        return sorted(found)
+    query = sa.select(ChainLicense.id).where(ChainLicense.number == whole).limit(MOST_KNOWN)
+    return sorted(found | set(session.scalars(query)))
+
+
 class BlockTimes:
-    """When blocks were made. A block's time never changes, so it is kept by the block's hash."""
-
-    def __init__(self, size: int = _CACHED_BLOCKS) -> None:
-        self._times: OrderedDict[str, int] = OrderedDict()
-        self._size = size
-        self._lock = threading.Lock()
-
-    def time_of(self, rpc: Rpc, block_hash: str) -> int:
-        """Unix seconds."""
-        with self._lock:
-            if block_hash in self._times:
-                self._times.move_to_end(block_hash)
-                return self._times[block_hash]
-        block: dict[str, Any] | None = rpc.call("eth_getBlockByHash", [block_hash, False])
-        if block is None:
-            raise NodeUnreachable("The chain node no longer knows a block that it just told of.")
-        time = int(block["timestamp"], 16)
-        with self._lock:
-            self._times[block_hash] = time
-            while len(self._times) > self._size:
-                self._times.popitem(last=False)
-        return time
+    """Nothing: times stand in the index."""
 
 
 class Explorer:
-    """Reads the contract's events; the database only adds the texts of license numbers."""
+    """Nothing: the functions above need no state."""
 
-    def __init__(self, block_times: BlockTimes) -> None:
-        self._block_times = block_times
-
-    def page(
-        self,
-        session: Session,
-        licenses: PrintLicense,
-        search: str = "",
-        kind: Kind | None = None,
-        number: int = 1,
-    ) -> Page:
-        """One page of the events that match.
-
-        Args:
-            search: a license id, a license number, or a part of one that the portal knows.
-
-        Raises:
-            NodeUnreachable, NodeRefused
-        """
-        names = [kind.value] if kind else [k.value for k in Kind]
-        text = search.strip()[:MAX_SEARCH]
-        events: Iterable[DecodedEvent]
-        if not text:
-            events = licenses.events(*names)
-        else:
-            try:
-                events = licenses.events(*names, id=parse_id(text))
-            except InvalidLicenseNumber:
-                known, hashed = _ids_like(session, text), _number_hash(text)
-                events = (
-                    e
-                    for e in licenses.events(*names)
-                    if e.values["id"] in known or number_of(e.values["id"]) == hashed
-                )
-        found = list(events)
-        found.reverse()
-        count = max(1, -(-len(found) // PAGE_SIZE))
-        number = min(max(1, number), count)
-        some = found[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]
-        return Page(self.entries(session, licenses, some), len(found), number, count)
-
-    def of_license(self, session: Session, licenses: PrintLicense, id: int) -> list[Entry]:
-        """Everything that happened to one license, oldest first."""
-        return self.entries(session, licenses, licenses.events(*Kind, id=id))
-
-    def of_owner(self, session: Session, licenses: PrintLicense, account: str, latest: int) -> Activity:
-        """Sums over all events of an account's licenses; only the `latest` ones cost a question each."""
-        mine = [e for e in licenses.events(*Kind) if owner_of(e.values["id"]) == account]
-        return Activity(
-            issued=sum(e.values["copies"] for e in mine if e.name == Kind.ISSUED),
-            used=sum(e.name == Kind.USED for e in mine),
-            latest=self.entries(session, licenses, mine[-latest:][::-1]),
-        )
-
-    def entries(
-        self, session: Session, licenses: PrintLicense, events: Iterable[DecodedEvent]
-    ) -> list[Entry]:
-        """Events with times and license numbers."""
-        events = list(events)
-        ids = {format_id(e.values["id"]) for e in events}
-        rows = session.execute(sa.select(License.id, License.number).where(License.id.in_(ids))).all()
-        numbers: dict[str, str] = {row.id: row.number for row in rows}
-        return [self._entry(licenses.rpc, event, numbers) for event in events]
-
-    def _entry(self, rpc: Rpc, event: DecodedEvent, numbers: dict[str, str]) -> Entry:
-        values, id = event.values, format_id(event.values["id"])
-        return Entry(
-            kind=Kind(event.name),
-            id=id,
-            number=numbers.get(id),
-            owner=owner_of(values["id"]),
-            printer=values["printer"] if event.name == Kind.ISSUED else values["device"],
-            copies=values.get("copies"),
-            copy=values.get("copy"),
-            valid_until=values.get("validUntil", 0),
-            file_hash=f"{values['fileHash']:064x}",
-            block=event.block_number,
-            time=self._block_times.time_of(rpc, event.block_hash),
-            transaction=event.transaction_hash,
-        )
-
-
-def _ids_like(session: Session, text: str) -> set[int]:
-    rows = session.scalars(
-        sa.select(License.id).where(License.number.icontains(text, autoescape=True)).limit(500)
-    )
-    return {parse_id(id) for id in rows}
-
-
-def _number_hash(text: str) -> int | None:
-    """Finds licenses by their whole number even when the portal never heard of them."""
-    try:
-        return number_from_text(text)
-    except InvalidLicenseNumber:
-        return None
+    def __init__(self, _times: BlockTimes) -> None: ...

@@ -9,7 +9,6 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
 
 HEAD_BYTES = 512 * 1024
 TAIL_BYTES = 256 * 1024
@@ -54,12 +53,36 @@ def looks_like_gcode(head: bytes) -> bool:
     return _COMMAND.search(_text(sample)) is not None
 
 
-def read_facts(stream: BinaryIO) -> GcodeFacts:
-    """Facts of a seekable stream. Reads at most `HEAD_BYTES + TAIL_BYTES`."""
-    head = stream.read(HEAD_BYTES)
-    end = stream.seek(0, 2)
-    stream.seek(max(len(head), end - TAIL_BYTES))
-    return facts_of(head, stream.read(TAIL_BYTES))
+class Excerpt:
+    """Head and tail of a file that comes in chunks: all that its facts are read from, in bounded memory.
+
+    `head` has at most HEAD_BYTES; `tail` is what came after it, at most the last TAIL_BYTES.
+    """
+
+    def __init__(self) -> None:
+        self._head = bytearray()
+        self._tail = bytearray()
+
+    def add(self, chunk: bytes) -> None:
+        """The next bytes of the file."""
+        if missing := HEAD_BYTES - len(self._head):
+            self._head += chunk[:missing]
+            chunk = chunk[missing:]
+        self._tail += chunk[-TAIL_BYTES:]
+        if len(self._tail) > 2 * TAIL_BYTES:  # seldom, so that little is moved about
+            del self._tail[:-TAIL_BYTES]
+
+    @property
+    def head_is_full(self) -> bool:
+        return len(self._head) == HEAD_BYTES
+
+    @property
+    def head(self) -> bytes:
+        return bytes(self._head)
+
+    @property
+    def tail(self) -> bytes:
+        return bytes(self._tail[-TAIL_BYTES:])
 
 
 def facts_of(head: bytes, tail: bytes = b"") -> GcodeFacts:

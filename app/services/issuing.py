@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app.models import Design, Intent, IntentState, License, Printer, User
 from app.services.accounts import Permission, permission_of
 from app.services.contracts import Contracts
+from app.services.manifests import NotSealed
 from imprimatur.chain.print_license import FOR_EVER, Order
 from imprimatur.errors import ImprimaturError
 from imprimatur.license_id import (
@@ -23,6 +24,8 @@ from imprimatur.license_id import (
 )
 
 MAX_COPIES = 65_535
+MAX_FAILURES = 63
+"""What the contract can count."""
 LAST_DAY = date(2105, 12, 31)
 """The contract keeps the end of validity in 32 bits."""
 
@@ -43,6 +46,18 @@ class CopiesOutOfRange(OrderRefused):
     """Not between 1 and 65,535 copies."""
 
 
+class FailuresOutOfRange(OrderRefused):
+    """Not between 0 and 63 failed prints."""
+
+
+class DesignNotSealed(OrderRefused):
+    """Its file was stored by a version of the portal that didn't seal files, so no key desk can guard it."""
+
+    def __init__(self, design: Design) -> None:
+        super().__init__(str(NotSealed(design.file_name)))
+        self.file_name = design.file_name
+
+
 class DayOutOfRange(OrderRefused):
     """In the past, or farther away than the contract can count."""
 
@@ -57,13 +72,17 @@ class PortalNotAllowed(OrderRefused):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What an owner orders. `number` as she typed it; `last_day` of validity in UTC, or None for ever."""
+    """What an owner orders. `number` as she typed it; `last_day` of validity in UTC, or None for ever.
+
+    `failures_allowed`: failed prints that she gives back, each once, without being asked.
+    """
 
     number: str
     design: Design
     printer: Printer
     copies: int
     last_day: date | None = None
+    failures_allowed: int = 0
 
 
 def order_license(session: Session, contracts: Contracts, owner: User, terms: Terms, today: date) -> License:
@@ -77,9 +96,13 @@ def order_license(session: Session, contracts: Contracts, owner: User, terms: Te
         raise CopiesOutOfRange(f"A license has 1 to {MAX_COPIES} copies.")
     if terms.last_day is not None and not today <= terms.last_day <= LAST_DAY:
         raise DayOutOfRange("The last day of validity is in the past or too far away.")
+    if not 0 <= terms.failures_allowed <= MAX_FAILURES:
+        raise FailuresOutOfRange(f"A license gives back 0 to {MAX_FAILURES} failed prints.")
     key = format_id(license_id(owner.account, number_from_text(number)))
     if (known := _known(session, owner, key, number)) is not None:
         return _same_order(known, key, terms)
+    if terms.design.sealed_size is None:
+        raise DesignNotSealed(terms.design)
     permission = permission_of(session, contracts, owner)
     if not permission.may_queue:
         raise PortalNotAllowed(permission)
@@ -94,6 +117,7 @@ def order_license(session: Session, contracts: Contracts, owner: User, terms: Te
         file_hash=terms.design.sha256,
         copies=terms.copies,
         valid_until=end_of_day(terms.last_day),
+        failures_allowed=terms.failures_allowed,
         intent=intent,
     )
     session.add(license)
@@ -117,8 +141,23 @@ def _known(session: Session, owner: User, key: str, number: str) -> License | No
 
 
 def _same_order(known: License, key: str, terms: Terms) -> License:
-    wanted = (key, terms.design.id, terms.printer.address, terms.copies, end_of_day(terms.last_day))
-    if (known.id, known.design_id, known.printer_address, known.copies, known.valid_until) != wanted:
+    wanted = (
+        key,
+        terms.design.id,
+        terms.printer.address,
+        terms.copies,
+        end_of_day(terms.last_day),
+        terms.failures_allowed,
+    )
+    there = (
+        known.id,
+        known.design_id,
+        known.printer_address,
+        known.copies,
+        known.valid_until,
+        known.failures_allowed,
+    )
+    if there != wanted:
         raise NumberTaken(known.number)
     return known
 
@@ -128,7 +167,10 @@ def order_again(session: Session, contracts: Contracts, owner: User, license: Li
 
     Raises:
         PortalNotAllowed: still, or again.
+        DesignNotSealed: the order is older than sealing.
     """
+    if license.design.sealed_size is None:
+        raise DesignNotSealed(license.design)
     permission = permission_of(session, contracts, owner)
     if not permission.may_queue:
         raise PortalNotAllowed(permission)
@@ -147,7 +189,13 @@ def end_of_day(day: date | None) -> int:
 
 
 def order_for_contract(license: License, deadline: int) -> Order:
-    """The order as the contract takes it. `deadline`: last second at which it may be executed."""
+    """The order as the contract takes it. `deadline`: last second at which it may be executed.
+
+    Raises:
+        ValueError: nothing was stated about its file yet.
+    """
+    if license.manifest_hash is None:
+        raise ValueError(f"The license {license.number} has no manifest.")
     return Order(
         owner=owner_of(parse_id(license.id)),
         number=number_from_text(license.number),
@@ -155,6 +203,8 @@ def order_for_contract(license: License, deadline: int) -> Order:
         file_hash=license.file_hash,
         copies=license.copies,
         valid_until=license.valid_until,
+        failures_allowed=license.failures_allowed,
+        manifest_hash=bytes.fromhex(license.manifest_hash),
         deadline=deadline,
     )
 

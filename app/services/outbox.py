@@ -6,11 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session, joinedload, sessionmaker, undefer
 
-from app.models import IntentState, License
-from app.services import outbox_store
+from app.models import Design, IntentState, License
+from app.services import manifests, outbox_store
+from app.services.addresses import checked_address
 from app.services.issuing import order_for_contract
+from app.services.purposes import Purposes
+from app.services.relay_outbox import relay_calls
 from imprimatur.chain.interface import ContractReverted, DecodedEvent
 from imprimatur.chain.node import chain_id
 from imprimatur.chain.outbox import Call, Finality, Intent, Outbox, PlainCalls, Rules, Verdict
@@ -59,25 +62,33 @@ def order_outbox(
     Raises:
         NodeUnreachable: the chain's rules can't be known.
     """
+    chain = chain_id(licenses.rpc)
     return Outbox(
         licenses.rpc,
         signer,
         outbox_store.transactions(sessions),
-        limits.applied_to(Rules.for_chain(chain_id(licenses.rpc), limits.finality)),
-        Orders(sessions, licenses),
+        limits.applied_to(Rules.for_chain(chain, limits.finality)),
+        Purposes({"issue": Orders(sessions, licenses, signer, chain), **relay_calls(sessions, licenses)}),
         checkpoint=checkpoint,
     )
 
 
 class Orders(PlainCalls):
-    """Intents are licenses to be issued by an operator."""
+    """Intents are licenses to be issued by an operator, who states what their files are."""
 
-    def __init__(self, sessions: sessionmaker[Session], licenses: PrintLicense) -> None:
+    def __init__(
+        self, sessions: sessionmaker[Session], licenses: PrintLicense, signer: Signer, chain_id: int
+    ) -> None:
         self._sessions = sessions
         self._licenses = licenses
+        self._signer = signer
+        self._chain_id = chain_id
+        self._contract = checked_address(licenses.address)
 
     def call(self, intent: Intent) -> Call:
-        order = order_for_contract(self._license(intent), int(time.time()) + ORDER_LIFETIME)
+        """Raises NotSealed, ManifestInvalid: the order waits. Otherwise its manifest is committed."""
+        license = self._stated(self._license(intent))
+        order = order_for_contract(license, int(time.time()) + ORDER_LIFETIME)
         return Call(self._licenses.address, self._licenses.issue_call(order, as_operator=True))
 
     def judge(self, intent: Intent, receipt: dict[str, Any]) -> Verdict:
@@ -113,10 +124,44 @@ class Orders(PlainCalls):
         if event is None:
             return None
         issued = event.values
-        there = (issued["printer"], f"{issued['fileHash']:064x}", issued["copies"], issued["validUntil"])
-        ordered = (license.printer_address, license.file_hash, license.copies, license.valid_until)
+        there = (
+            issued["printer"],
+            f"{issued['fileHash']:064x}",
+            issued["copies"],
+            issued["validUntil"],
+            issued["failuresAllowed"],
+            issued["manifestHash"],
+        )
+        ordered = (
+            license.printer_address,
+            license.file_hash,
+            license.copies,
+            license.valid_until,
+            license.failures_allowed,
+            bytes.fromhex(license.manifest_hash) if license.manifest_hash else bytes(32),
+        )
         return event if there == ordered else None
 
+    def _stated(self, license: License) -> License:
+        """The license with a manifest of this signer, committed before anything that names its hash."""
+        signed = manifests.signed_for(license, self._chain_id, self._contract, self._signer)
+        # What stands on the chain was stated by whoever was allowed to issue then.
+        if signed is None or (license.signed_manifest and self._issued(license)):
+            return license
+        before = License.manifest_hash.is_not_distinct_from(license.manifest_hash)
+        values = {"signed_manifest": signed.to_bytes(), "manifest_hash": signed.manifest.hash.hex()}
+        with self._sessions.begin() as session:
+            session.execute(sa.update(License).where(License.id == license.id, before).values(values))
+        return self._found(License.id == license.id)
+
     def _license(self, intent: Intent) -> License:
+        return self._found(License.intent_id == intent.id)
+
+    def _found(self, which: sa.ColumnElement[bool]) -> License:
+        everything = (
+            undefer(License.signed_manifest),
+            joinedload(License.owner),
+            joinedload(License.design).undefer(Design.thumbnail_png),
+        )
         with self._sessions() as session:
-            return session.scalars(sa.select(License).where(License.intent_id == intent.id)).one()
+            return session.scalars(sa.select(License).where(which).options(*everything)).one()

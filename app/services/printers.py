@@ -28,15 +28,21 @@ class NameMissing(PrinterRefused):
     """It needs a name of 1 to 80 printable characters."""
 
 
+def checked_name(name: str) -> str:
+    """The name without needless spaces. Raises NameMissing."""
+    name = " ".join(name.split())
+    if not name or len(name) > MAX_NAME or not name.isprintable():
+        raise NameMissing(f"A printer needs a name of at most {MAX_NAME} characters.")
+    return name
+
+
 def add_printer(session: Session, owner: User, name: str, address: str) -> Printer:
     """Add a printer to an owner's list.
 
     Raises:
         PrinterRefused, InvalidAddress: with the reason.
     """
-    name = " ".join(name.split())
-    if not name or len(name) > MAX_NAME or not name.isprintable():
-        raise NameMissing(f"A printer needs a name of at most {MAX_NAME} characters.")
+    name = checked_name(name)
     wallet = checked_address(address)
     known = by_address(session, owner, wallet)
     if known is not None:

@@ -1,9 +1,10 @@
 """The owner's account, and what the portal may do for it."""
 
 import shlex
+from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Blueprint, render_template
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 
 from app.auth import access
 from app.extensions import db
@@ -14,6 +15,7 @@ from app.runtime import runtime
 from app.services import accounts, worker_status
 from app.settings import DEFAULT_DEPLOYMENTS, Settings
 from app.web import sentences
+from imprimatur.sealing import InvalidKey, recipient_text
 
 _KEY_LENGTH = 20
 """Characters from which on a piece of a path is taken for a provider's key."""
@@ -24,6 +26,22 @@ blueprint = Blueprint("account", __name__)
 @blueprint.get("/account")
 @access.owner
 def show() -> str:
+    return _page()
+
+
+@blueprint.post("/account/log-key")
+@access.owner
+def set_log_key() -> Any:
+    text = request.form.get("key", "")
+    try:
+        accounts.set_log_key(db.session, access.the_owner(), text)
+    except InvalidKey as error:
+        return _page(error, text[:100]), 422
+    flash(_("Your key for serials was saved."), "success")
+    return redirect(url_for("account.show"), 303)
+
+
+def _page(error: InvalidKey | None = None, typed: str = "") -> str:
     owner = access.the_owner()
     permission = accounts.permission_of(db.session, runtime().chain, owner)
     return render_template(
@@ -35,6 +53,9 @@ def show() -> str:
         take=_command(runtime().settings, permission.operator, "authorize_portal cut_off"),
         worker=db.session.get(WorkerStatus, 1),
         alive=worker_status.is_alive(db.session, now()),
+        log_key=owner.log_recipient and recipient_text(bytes.fromhex(owner.log_recipient)),
+        error=None if error is None else sentences.refusal(error),
+        typed=typed,
     )
 
 

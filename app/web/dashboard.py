@@ -5,12 +5,11 @@ from flask import Blueprint, render_template
 from app.auth import access
 from app.extensions import db
 from app.models import IntentState
+from app.models.base import now
 from app.runtime import runtime
-from app.services import accounts, designs, issuing, printers
-from app.services.explorer import Activity
-from imprimatur.address_book import NotDeployed
+from app.services import accounts, designs, explorer, issuing, picture, printers
+from app.services.picture import Freshness
 from imprimatur.chain.outbox.records import SETTLED
-from imprimatur.chain.rpc import NodeRefused, NodeUnreachable
 
 LATEST = 8
 blueprint = Blueprint("dashboard", __name__)
@@ -21,11 +20,8 @@ blueprint = Blueprint("dashboard", __name__)
 def home() -> str:
     owner = access.the_owner()
     licenses = issuing.licenses_of(db.session, owner)
-    activity: Activity | None
-    try:
-        activity = runtime().explorer.of_owner(db.session, runtime().chain.licenses(), owner.account, LATEST)
-    except (NodeUnreachable, NodeRefused, NotDeployed):
-        activity = None
+    standing = picture.standing(db.session, now())
+    known = standing.freshness is not Freshness.EMPTY
     return render_template(
         "dashboard.html",
         owner=owner,
@@ -34,6 +30,7 @@ def home() -> str:
         licenses=licenses,
         waiting=[x for x in licenses if x.intent.state not in SETTLED],
         failed=[x for x in licenses if x.intent.state is IntentState.FAILED],
-        activity=activity,
+        standing=standing,
+        activity=explorer.of_owner(db.session, owner.account, LATEST) if known else None,
         permission=accounts.permission_of(db.session, runtime().chain, owner),
     )

@@ -1,7 +1,8 @@
 """Pages of print files."""
 
-from typing import BinaryIO, cast
+from typing import cast
 
+import structlog
 from flask import Blueprint, Response, abort, jsonify, render_template, request, url_for
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -11,9 +12,12 @@ from app.extensions import db
 from app.models import Design
 from app.runtime import runtime
 from app.services import designs, issuing
+from app.services.sealing import Source
+from app.services.storage import StorageFailed
 from app.web import sentences
 
 blueprint = Blueprint("designs", __name__, url_prefix="/designs")
+log = structlog.get_logger()
 
 
 @blueprint.get("")
@@ -31,22 +35,26 @@ def index() -> str:
 @access.owner
 def new() -> str:
     return render_template(
-        "designs/new.html", limit=runtime().settings.max_upload, suffixes=",".join(designs.SUFFIXES)
+        "designs/new.html",
+        limit=runtime().settings.max_upload,
+        suffixes=",".join(designs.SUFFIXES),
+        no_desk=None if runtime().settings.desk else sentences.refusal(designs.NoDesk()),
     )
 
 
 @blueprint.put("/files")
 @access.owner
 def receive() -> tuple[Response, int] | Response:
-    """Take the body as a print file named by the query; constant memory whatever its size."""
+    """Take the body as a print file named by the query, sealed while it comes in; constant memory."""
     limit = runtime().settings.max_upload
     try:
         design, is_new = designs.add_design(
             db.session,
             runtime().files,
+            desk.recipient if (desk := runtime().settings.desk) else None,
             access.the_owner(),
             request.args.get("name", "")[:1000],
-            cast(BinaryIO, request.stream),
+            cast(Source, request.stream),
             limit,
             request.content_length,
         )
@@ -54,8 +62,13 @@ def receive() -> tuple[Response, int] | Response:
         return problem(413, sentences.refusal(designs.TooLarge(limit)))
     except designs.TooLarge as error:
         return problem(413, sentences.refusal(error))
+    except designs.NoDesk as error:
+        return problem(503, sentences.refusal(error))
     except designs.Interrupted as error:
         return problem(400, sentences.refusal(error))
+    except StorageFailed as error:
+        log.error("storage_failed", error=str(error))
+        return problem(503, sentences.refusal(error))
     except designs.UploadRefused as error:
         return problem(422, sentences.refusal(error))
     location = url_for("designs.show", id=design.id, known=None if is_new else 1)

@@ -10,17 +10,20 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from app.auth import access
 from app.extensions import db
 from app.ids import parse_number
+from app.language import translated as _
 from app.models import IntentState, License
+from app.models.base import now
 from app.runtime import runtime
-from app.services import accounts, designs, issuing, printers
-from app.services.explorer import Entry
+from app.services import accounts, delivery_stop, designs, explorer, issuing, picture, printers
 from app.web import sentences
-from imprimatur.address_book import NotDeployed
-from imprimatur.chain import print_license
 from imprimatur.chain.outbox.records import SETTLED
-from imprimatur.chain.rpc import NodeRefused, NodeUnreachable
 from imprimatur.errors import ImprimaturError
-from imprimatur.license_id import InvalidLicenseNumber, parse_id
+from imprimatur.license_id import InvalidLicenseNumber
+
+TIMELINE = 200
+"""Events on a license's page; the explorer has all of them."""
+USUAL_FAILURES = 1
+"""Failed prints given back unless the owner says otherwise: a sealed file costs a copy before it is seen."""
 
 blueprint = Blueprint("licenses", __name__, url_prefix="/licenses")
 
@@ -29,7 +32,13 @@ blueprint = Blueprint("licenses", __name__, url_prefix="/licenses")
 @access.owner
 def index() -> str:
     rows = issuing.licenses_of(db.session, access.the_owner())
-    return render_template("licenses/index.html", licenses=[(row, _on_chain(row)) for row in rows])
+    issued = [row.id for row in rows if row.intent.state is IntentState.DONE]
+    found = picture.licenses(db.session, issued)
+    return render_template(
+        "licenses/index.html",
+        licenses=[(row, found.get(row.id)) for row in rows],
+        standing=picture.standing(db.session, now()),
+    )
 
 
 @blueprint.get("/new")
@@ -53,7 +62,9 @@ def create() -> Any:
 @blueprint.get("/<id>")
 @access.owner
 def show(id: str) -> str:
-    return render_template("licenses/show.html", **_facts(_mine(id)))
+    license = _mine(id)
+    owed = delivery_stop.owed_copies(db.session, license)
+    return render_template("licenses/show.html", owed=owed, **_facts(license))
 
 
 @blueprint.get("/<id>/state")
@@ -72,9 +83,28 @@ def again(id: str) -> Any:
     license = _mine(id)
     try:
         issuing.order_again(db.session, runtime().chain, access.the_owner(), license)
-    except issuing.PortalNotAllowed as error:
+    except issuing.OrderRefused as error:
         flash(sentences.refusal(error), "danger")
     return redirect(url_for("licenses.show", id=license.id), 303)
+
+
+@blueprint.post("/<id>/stop")
+@access.owner
+def stop(id: str) -> Any:
+    """Let the key desk give no key of this license out."""
+    license = _mine(id)
+    delivery_stop.stop(db.session, license, now())
+    flash(_("No printer gets a key of this license any more."), "success")
+    return redirect(url_for("licenses.show", id=license.id, _anchor="delivery"), 303)
+
+
+@blueprint.post("/<id>/resume")
+@access.owner
+def resume(id: str) -> Any:
+    license = _mine(id)
+    delivery_stop.resume(db.session, license)
+    flash(_("Printers get the keys of their copies again."), "success")
+    return redirect(url_for("licenses.show", id=license.id, _anchor="delivery"), 303)
 
 
 def _mine(id: str) -> License:
@@ -96,7 +126,6 @@ def _terms() -> issuing.Terms:
     printer = printers.printer_of(db.session, owner, printer_id) if printer_id else None
     if design is None or printer is None:
         abort(404)
-    copies = form.get("copies", "").strip()
     day = form.get("last_day", "").strip()
     try:
         last_day = date.fromisoformat(day) if day else None
@@ -106,9 +135,16 @@ def _terms() -> issuing.Terms:
         number=form.get("number", ""),
         design=design,
         printer=printer,
-        copies=int(copies) if copies.isascii() and copies.isdecimal() and len(copies) < 7 else 0,
+        copies=_count(form.get("copies", ""), none=0),
         last_day=last_day,
+        failures_allowed=_count(form.get("failures", str(USUAL_FAILURES)), none=-1),
     )
+
+
+def _count(posted: str, none: int) -> int:
+    """A small number as it was posted; `none`, which no order takes, for anything else."""
+    text = posted.strip()
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 7 else none
 
 
 def _form(error: ImprimaturError | None = None) -> str:
@@ -123,9 +159,11 @@ def _form(error: ImprimaturError | None = None) -> str:
         chosen_printer=parse_number(given.get("printer")),
         number=given.get("number") or issuing.suggest_number(db.session, owner, _today().year),
         copies=given.get("copies", "1")[:10],
+        failures=given.get("failures", str(USUAL_FAILURES))[:10],
         last_day=given.get("last_day", "")[:10],
         today=_today(),
         most=issuing.MAX_COPIES,
+        most_failures=issuing.MAX_FAILURES,
         last_possible=issuing.LAST_DAY,
         error=None if error is None else sentences.refusal(error),
         wrong=_field_of(error),
@@ -138,38 +176,31 @@ def _field_of(error: ImprimaturError | None) -> str | None:
             return "number"
         case issuing.CopiesOutOfRange():
             return "copies"
+        case issuing.FailuresOutOfRange():
+            return "failures"
+        case issuing.DesignNotSealed():
+            return "design"
         case issuing.DayOutOfRange():
             return "last_day"
     return None
 
 
-def _on_chain(license: License) -> print_license.License | None:
-    """The license as the chain has it; None when it isn't there or the node is down."""
-    if license.intent.state is not IntentState.DONE:
-        return None
-    try:
-        return runtime().chain.licenses().license_of(parse_id(license.id))
-    except (NodeUnreachable, NodeRefused, NotDeployed):
-        return None
-
-
 def _facts(license: License) -> dict[str, Any]:
-    """Everything on a license's page."""
-    entries: list[Entry] | None = []
-    if license.intent.state is IntentState.DONE:
-        try:
-            entries = runtime().explorer.of_license(
-                db.session, runtime().chain.licenses(), parse_id(license.id)
-            )
-        except (NodeUnreachable, NodeRefused, NotDeployed):
-            entries = None
-    intent, on_chain = license.intent, _on_chain(license)
-    seen = (intent.state, intent.reason, intent.transaction_hash, on_chain, entries and len(entries))
+    """Everything on a license's page. `on_chain` is None until the chain has it and the picture too."""
+    intent, standing = license.intent, picture.standing(db.session, now())
+    issued = intent.state is IntentState.DONE
+    on_chain = picture.license(db.session, license.id) if issued else None
+    entries = explorer.of_license(db.session, license.id, TIMELINE) if on_chain else []
+    newest = entries[-1].transaction if entries else None
+    left = on_chain and (on_chain.remaining, on_chain.used)
+    seen = (intent.state, intent.reason, intent.transaction_hash, left, newest, standing.freshness)
     return {
         "license": license,
         "intent": intent,
         "on_chain": on_chain,
         "entries": entries,
+        "timeline_is_full": TIMELINE,
+        "standing": standing,
         "reason": sentences.reason(intent),
         "version": hashlib.sha256(repr(seen).encode()).hexdigest()[:16],
         "clock": time.time(),

@@ -5,11 +5,13 @@ from typing import Any
 from app.language import file_size, number
 from app.language import translated as _
 from app.models import Intent
-from app.services import designs, issuing, printers
+from app.services import designs, invitations, issuing, printers
 from app.services.accounts import Standing
 from app.services.addresses import InvalidAddress
+from app.services.storage import StorageFailed
 from imprimatur.errors import ImprimaturError
 from imprimatur.license_id import MAX_TEXT_LENGTH, InvalidLicenseNumber
+from imprimatur.sealing import InvalidKey
 
 
 def refusal(error: ImprimaturError) -> str:
@@ -19,6 +21,15 @@ def refusal(error: ImprimaturError) -> str:
             return _("Only G-code is taken: .gcode, .gco or .g files.")
         case designs.NotGcode():
             return _("There is no G-code in this file. Export it from your slicer again.")
+        case designs.NameRefused():
+            return _("Not every system can have a file of this name. Rename it and upload it again.")
+        case designs.NoDesk():
+            return _(
+                "Nothing can be uploaded yet: the key desk, for which files are sealed, isn't set up. "
+                "Tell the portal's operator."
+            )
+        case StorageFailed():
+            return _("The portal can't store files right now. Nothing was kept; try again later.")
         case designs.EmptyFile():
             return _("The file is empty.")
         case designs.Interrupted():
@@ -35,12 +46,27 @@ def refusal(error: ImprimaturError) -> str:
             return _(
                 "Give the printer a name of at most %(most)s characters.", most=number(printers.MAX_NAME)
             )
+        case invitations.TooManyInvitations():
+            return _(
+                "You have %(most)s open invitations. Withdraw some that nobody needs.",
+                most=number(invitations.MOST_OPEN),
+            )
         case InvalidLicenseNumber():
             return _("A license number has 1 to %(most)s printable characters.", most=number(MAX_TEXT_LENGTH))
         case issuing.NumberTaken():
             return _("You have another license with the number %(number)s.", number=error.number)
         case issuing.CopiesOutOfRange():
             return _("A license has 1 to %(most)s copies.", most=number(issuing.MAX_COPIES))
+        case issuing.FailuresOutOfRange():
+            return _("A license gives back 0 to %(most)s failed prints.", most=number(issuing.MAX_FAILURES))
+        case issuing.DesignNotSealed():
+            return _(
+                "%(name)s was stored by an earlier version of the portal and isn't sealed yet. "
+                "Upload the file again, then order.",
+                name=error.file_name,
+            )
+        case InvalidKey():
+            return _("This isn't a public key of age: it has to begin with age1 and be copied as a whole.")
         case issuing.DayOutOfRange():
             return _("The last day of validity is in the past or too far away.")
         case issuing.PortalNotAllowed():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from flask import Flask
-from portal.stage import GCODE, Party, TestChain, make_party
+from portal.stage import DESK, DESK_SECRET, DESK_SIGNER, GCODE, Party, TestChain, make_party
 from portal.tester_node import TesterNode
 from sqlalchemy.orm import Session
 
@@ -26,6 +26,8 @@ from support.node import ROOT, Chain, running_chain
 from support.postgres import running_postgres
 
 sys.path.insert(0, str(ROOT / "tools"))
+
+__all__ = ["DESK", "DESK_SECRET", "DESK_SIGNER"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -61,12 +63,13 @@ def options(tmp_path: Path, chain: TestChain) -> Settings:
     store(tmp_path / "deployments", book)
     return Settings(
         database_url=f"sqlite:///{tmp_path / 'portal.db'}",
-        storage=tmp_path / "files",
+        storage_url=(tmp_path / "files").as_uri(),
         chain_url="http://127.0.0.1:1",
         deployments=tmp_path / "deployments",
         secret_key=b"k" * 32,
         max_upload=1_000_000,
         public_url="http://127.0.0.1:5000",
+        desk=DESK,
     )
 
 
@@ -76,7 +79,7 @@ def template_database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     folder = tmp_path_factory.mktemp("template")
     path = folder / "portal.db"
     app = create_app(
-        Settings(f"sqlite:///{path}", folder, "http://127.0.0.1:1", folder, b"k" * 32, 1, "http://x")
+        Settings(f"sqlite:///{path}", folder.as_uri(), "http://127.0.0.1:1", folder, b"k" * 32, 1, "http://x")
     )
     with app.app_context():
         alembic.upgrade()
@@ -155,7 +158,9 @@ def printer(session: Session, owner: Party, machine: KeySigner) -> Printer:
 @pytest.fixture
 def design(app: Flask, session: Session, owner: Party) -> Design:
     store = app.extensions["imprimatur"].files
-    return designs.add_design(session, store, owner.user, "clip.gcode", io.BytesIO(GCODE), 10**6)[0]
+    return designs.add_design(
+        session, store, DESK.recipient, owner.user, "clip.gcode", io.BytesIO(GCODE), 10**6
+    )[0]
 
 
 @pytest.fixture(scope="session")

@@ -3,27 +3,46 @@
 import hashlib
 import io
 import threading
-import time
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask
-from portal.stage import GCODE, Party
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from portal.stage import DESK, DESK_SECRET, GCODE, Party, TestChain, sign_in
 from sqlalchemy.orm import Session
 from werkzeug.exceptions import ClientDisconnected
 
+from app import create_app
 from app.extensions import db
 from app.models import Design
 from app.services import designs
-from app.services.storage import FileStore
+from app.services.manifests import name_problem
+from app.services.sealing import ChunkSource
+from app.services.storage import StorageFailed
+from app.settings import Settings
+from imprimatur.sealing import open_sealed, unwrap_key
 
 
 def stored(app: Flask) -> list[Path]:
-    folder = app.extensions["imprimatur"].settings.storage
+    folder = Path(urlsplit(app.extensions["imprimatur"].settings.storage_url).path)
     return sorted(folder.iterdir()) if folder.exists() else []
 
 
-def test_upload(app: Flask, owner: Party) -> None:
+def opened(app: Flask, design: Design) -> bytes:
+    """What the desk's key, and nothing else, makes of a design."""
+    assert design.wrapped_key is not None
+    assert design.wrapped_for == DESK.recipient.hex()
+    key = unwrap_key(design.wrapped_key, DESK_SECRET)
+    assert hashlib.sha256(key).hexdigest() == design.key_commitment
+    chunks = app.extensions["imprimatur"].files.open(design.storage_key).read()
+    with open_sealed(ChunkSource(chunks), key) as plain:  # type: ignore[arg-type]
+        return plain.readall()
+
+
+def test_upload(app: Flask, session: Session, owner: Party) -> None:
     answer = owner.upload()
     digest = hashlib.sha256(GCODE).hexdigest()
     assert (answer.status_code, answer.get_json()["sha256"]) == (201, digest)
@@ -40,7 +59,12 @@ def test_upload(app: Flask, owner: Party) -> None:
     ):
         assert text in page, text
     (file,) = stored(app)
-    assert file.read_bytes() == GCODE
+    design = session.query(Design).one()
+    sealed = file.read_bytes()
+    assert sealed.startswith(b"age-encryption.org/v1\n")
+    assert (len(sealed), hashlib.sha256(sealed).hexdigest()) == (design.sealed_size, design.sealed_sha256)
+    assert design.sealed_sha256 in page
+    assert opened(app, design) == GCODE
     assert len(file.name) == 32
     assert "clip" not in file.name
     assert file.stat().st_mode & 0o077 == 0
@@ -71,6 +95,8 @@ def test_the_same_file_is_one_design(app: Flask, owner: Party, rival: Party) -> 
         (b"G28\n" + b"\0" * 100, "clip.gcode", 422, "no G-code in this file"),
         (b"\x89PNG" * 200_000, "clip.gcode", 422, "no G-code in this file"),
         (b"G28\n" * 260_000, "clip.gcode", 413, "larger than 1 MB"),
+        (GCODE, "con.gcode", 422, "Not every system can have a file of this name"),
+        (GCODE, "lpt1.gcode", 422, "Not every system can have a file of this name"),
     ],
 )
 def test_refused_uploads_leave_nothing(
@@ -96,7 +122,7 @@ class Cut(io.BytesIO):
 def test_an_interrupted_upload_leaves_nothing(app: Flask, session: Session, owner: Party) -> None:
     store = app.extensions["imprimatur"].files
     with pytest.raises(ClientDisconnected):
-        designs.add_design(session, store, owner.user, "a.gcode", Cut(GCODE * 20_000), 10**9)
+        designs.add_design(session, store, DESK.recipient, owner.user, "a.gcode", Cut(GCODE * 20_000), 10**9)
     assert stored(app) == []
     answer = owner.client.put(
         "/designs/files?name=a.gcode",
@@ -146,7 +172,7 @@ def test_a_failing_database_leaves_no_file(
     monkeypatch.setattr(session, "commit", broken)
     store = app.extensions["imprimatur"].files
     with pytest.raises(OSError, match="disk full"):
-        designs.add_design(session, store, owner.user, "a.gcode", io.BytesIO(GCODE), 10**9)
+        designs.add_design(session, store, DESK.recipient, owner.user, "a.gcode", io.BytesIO(GCODE), 10**9)
     assert stored(app) == []
 
 
@@ -157,7 +183,9 @@ def test_the_same_file_twice_at_once(app: Flask, owner: Party) -> None:
     def add() -> None:
         with app.app_context():
             results.append(
-                designs.add_design(db.session, store, user, "a.gcode", io.BytesIO(GCODE), 10**9)[0].id
+                designs.add_design(
+                    db.session, store, DESK.recipient, user, "a.gcode", io.BytesIO(GCODE), 10**9
+                )[0].id
             )
 
     threads = [threading.Thread(target=add) for _ in range(4)]
@@ -176,19 +204,46 @@ def test_ids_that_nothing_can_have(owner: Party, id: str) -> None:
     assert owner.client.get(f"/designs/{id}/thumbnail.png").status_code == 404
 
 
-def test_sweeping_takes_only_what_died(tmp_path: Path) -> None:
-    import os
+class Unread(io.BytesIO):
+    """A stream that nobody may touch."""
 
-    store = FileStore(tmp_path)
-    key = store.write([b"kept"])
-    old, young = tmp_path / "a.part", tmp_path / "b.part"
-    old.touch()
-    young.touch()
-    os.utime(old, (time.time() - 10**6,) * 2)
-    assert store.sweep() == 1
-    assert sorted(tmp_path.iterdir()) == sorted([store.path(key), young])
-    with pytest.raises(ValueError, match="isn't a storage key"):
-        store.path("../../etc/passwd")
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise AssertionError("It was read.")
+
+
+def test_without_a_desk_nothing_is_read(
+    app: Flask, session: Session, chain: TestChain, options: Settings, owner: Party
+) -> None:
+    with pytest.raises(designs.NoDesk):
+        designs.add_design(
+            session, app.extensions["imprimatur"].files, None, owner.user, "a.gcode", Unread(), 10**6
+        )
+    other = create_app(replace(options, desk=None), provider=chain.node)
+    client = other.test_client()
+    sign_in(client, owner.user.email)
+    page = client.get("/designs/new").get_data(as_text=True)
+    assert "Nothing can be uploaded yet" in page
+    token = page.split('data-csrf="')[1].split('"')[0]
+    answer = client.put("/designs/files?name=a.gcode", data=GCODE, headers={"X-CSRFToken": token})
+    assert answer.status_code == 503
+    assert "isn't set up" in answer.get_json()["detail"]
+    assert stored(app) == []
+    with other.app_context():
+        db.engine.dispose()
+
+
+def test_a_storage_that_fails(app: Flask, owner: Party, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing:
+        def new(self) -> None:
+            raise StorageFailed("secret bucket name")
+
+    facts = app.extensions["imprimatur"]
+    app.extensions["imprimatur"] = replace(facts, files=Failing())
+    answer = owner.upload()
+    assert answer.status_code == 503
+    assert "can't store files right now" in answer.get_json()["detail"]
+    assert "bucket" not in answer.get_data(as_text=True)
+    app.extensions["imprimatur"] = facts
 
 
 @pytest.mark.parametrize(
@@ -200,6 +255,10 @@ def test_sweeping_takes_only_what_died(tmp_path: Path) -> None:
         ('a<b>"c.g', "abc.g"),
         ("\u202eevil.gcode", "evil.gcode"),
         ("ü.gcode", "ü.gcode"),
+        ("u\u0308.gcode", "ü.gcode"),
+        ("u\u200b\u0308.gcode", "ü.gcode"),
+        ("-rf.gcode", "rf.gcode"),
+        ("~x.gcode", "x.gcode"),
     ],
 )
 def test_file_names(given: str, kept: str) -> None:
@@ -210,3 +269,17 @@ def test_long_file_names() -> None:
     name = designs.clean_name("x" * 500 + ".gcode")
     assert len(name) == 120
     assert name.endswith("x.gcode")
+    bytes_count = len(designs.clean_name("\U0001f600" * 500 + ".gcode").encode())
+    assert 250 < bytes_count <= 255
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=300), st.sampled_from(designs.SUFFIXES))
+def test_every_name_that_is_taken_can_stand_in_a_manifest(stem: str, suffix: str) -> None:
+    try:
+        name = designs.clean_name(stem + suffix)
+    except designs.UploadRefused:
+        return
+    assert name_problem(name) is None
+    assert len(name) <= designs.MAX_NAME
+    assert designs.clean_name(name) == name

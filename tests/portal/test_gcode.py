@@ -1,7 +1,6 @@
 """The G-code reader: what slicers write, and whatever else may come in."""
 
 import base64
-import io
 import struct
 import subprocess
 import sys
@@ -70,8 +69,7 @@ def test_cura() -> None:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_the_examples(path) -> None:  # type: ignore[no-untyped-def]
-    with path.open("rb") as file:
-        facts = gcode.read_facts(file)
+    facts = streamed(path.read_bytes(), 100_000)
     assert facts.material
     assert facts.print_time_s
     assert facts.filament_mm
@@ -86,19 +84,57 @@ def test_there_are_examples() -> None:
     assert EXAMPLES
 
 
-def test_the_tail_counts_and_the_middle_isnt_read() -> None:
-    class Counting(io.BytesIO):
-        done = 0
+def streamed(data: bytes, size: int) -> gcode.GcodeFacts:
+    """The facts of a file that comes in chunks of a size."""
+    excerpt = gcode.Excerpt()
+    for start in range(0, len(data), size):
+        excerpt.add(data[start : start + size])
+    return gcode.facts_of(excerpt.head, excerpt.tail)
 
-        def read(self, size: int | None = -1, /) -> bytes:
-            data = super().read(size)
-            self.done += len(data)
-            return data
 
+def test_the_tail_counts_and_the_middle_isnt_kept() -> None:
     middle = b"G1 X1 Y1 E1\n; layer_height = 9\n" * 200_000
-    file = Counting(b"G28\n" + b"; x\n" * 200_000 + middle + b"; y\n" * 100_000 + PRUSA)
-    assert gcode.read_facts(file).layer_height_mm == 0.2
-    assert file.done <= gcode.HEAD_BYTES + gcode.TAIL_BYTES
+    file = b"G28\n" + b"; x\n" * 200_000 + middle + b"; y\n" * 100_000 + PRUSA
+    assert streamed(file, 70_001).layer_height_mm == 0.2
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    data=st.binary(max_size=400),
+    sizes=st.lists(st.integers(0, 90), max_size=60),
+    head=st.integers(1, 100),
+    tail=st.integers(1, 100),
+)
+def test_an_excerpt_is_head_and_tail_whatever_the_chunks(
+    data: bytes, sizes: list[int], head: int, tail: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gcode, "HEAD_BYTES", head)
+        patch.setattr(gcode, "TAIL_BYTES", tail)
+        excerpt, start = gcode.Excerpt(), 0
+        for size in [*sizes, len(data)]:
+            excerpt.add(data[start : start + size])
+            start += size
+            done = data[:start]
+            assert excerpt.head == done[:head]
+            assert excerpt.tail == done[max(head, len(done) - tail) :]
+            assert excerpt.head_is_full == (len(done) >= head)
+            assert len(excerpt._head) + len(excerpt._tail) <= head + 2 * tail + 90
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    facts=st.sampled_from([PRUSA, ORCA, CURA]),
+    before=st.integers(0, 900_000),
+    size=st.integers(1_000, 300_000),
+)
+def test_the_facts_of_a_stream_are_those_of_the_file(facts: bytes, before: int, size: int) -> None:
+    data = facts + b"G1 X1\n" * (before // 6) + facts
+    whole = gcode.facts_of(
+        data[: gcode.HEAD_BYTES], data[max(gcode.HEAD_BYTES, len(data) - gcode.TAIL_BYTES) :]
+    )
+    assert streamed(data, size) == whole
+    assert whole.slicer
 
 
 def test_the_largest_bearable_thumbnail() -> None:

@@ -34,6 +34,7 @@ def order(owner: Party, design: Design, printer: Printer, /, **changes: Any) -> 
         "printer": printer.id,
         "number": "4711-A4-58572",
         "copies": 4,
+        "failures": 1,
         "last_day": "",
     }
     return owner.post("/licenses", **{**fields, **changes})
@@ -78,6 +79,7 @@ def test_one_license(
     assert license.intent.transaction_hash in page  # type: ignore[operator]
 
     chain.use(machine, license)
+    worker.step()  # which reads the chain
     part = owner.client.get(f"/licenses/{license.id}/state").get_data(as_text=True)
     assert '<strong id="copies-left">3</strong>' in part
     assert "Copy no. 1 used" in part
@@ -112,6 +114,10 @@ def test_a_double_click_is_one_license(
         ({"copies": "65536"}, "1 to 65,535 copies"),
         ({"copies": "-1"}, "1 to 65,535 copies"),
         ({"copies": "many"}, "1 to 65,535 copies"),
+        ({"failures": "64"}, "0 to 63 failed prints"),
+        ({"failures": "-1"}, "0 to 63 failed prints"),
+        ({"failures": ""}, "0 to 63 failed prints"),
+        ({"failures": "some"}, "0 to 63 failed prints"),
         ({"last_day": "2020-01-01"}, "in the past"),
         ({"last_day": "2106-01-01"}, "in the past or too far away"),
         ({"last_day": "tomorrow"}, "in the past"),
@@ -129,9 +135,10 @@ def test_orders_that_cant_be(
 @pytest.mark.usefixtures("allowed")
 def test_a_number_has_one_meaning(owner: Party, design: Design, printer: Printer) -> None:
     order(owner, design, printer)
-    answer = order(owner, design, printer, copies=5)
-    assert answer.status_code == 422
-    assert "another license with the number 4711-A4-58572" in answer.get_data(as_text=True)
+    for changes in ({"copies": 5}, {"failures": 2}):
+        answer = order(owner, design, printer, **changes)
+        assert answer.status_code == 422
+        assert "another license with the number 4711-A4-58572" in answer.get_data(as_text=True)
 
 
 @pytest.mark.usefixtures("allowed")

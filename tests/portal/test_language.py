@@ -35,7 +35,7 @@ def test_the_german_catalogue_is_complete_and_current() -> None:
 def test_the_browser_chooses(app: Flask) -> None:
     german = app.test_client().get("/explorer", headers={"Accept-Language": "de-AT,de;q=0.9,en;q=0.5"})
     assert '<html lang="de">' in german.get_data(as_text=True)
-    assert "Noch ist nichts geschehen" in german.get_data(as_text=True)
+    assert "Von der Chain ist noch nichts gelesen" in german.get_data(as_text=True)
     other = app.test_client().get("/explorer", headers={"Accept-Language": "fr"})
     assert '<html lang="en">' in other.get_data(as_text=True)
 

@@ -159,7 +159,10 @@ def test_a_lost_transaction_whose_license_came_otherwise(portal: Portal) -> None
     with portal.sessions() as session:
         lost = session.query(License).one()
     forget(portal, before)
-    portal.chain.issue(portal.owner, lost.printer_address, lost.file_hash, lost.copies, "A-1")
+    manifest = bytes.fromhex(lost.manifest_hash or "")
+    portal.chain.issue(
+        portal.owner, lost.printer_address, lost.file_hash, lost.copies, "A-1", manifest_hash=manifest
+    )
     portal.order("A-2")
     portal.settle()
     assert portal.states() == {"A-1": DONE, "A-2": DONE}

@@ -8,11 +8,11 @@ from sqlalchemy.orm import Session
 
 from app.extensions import alembic
 from app.jobs.worker import Worker
-from app.models import Attempt, Design, IntentState, Printer
+from app.models import Attempt, Design, IntentState, License, Printer
 from app.models.base import now
 from app.services import issuing
 from app.services.issuing import Terms
-from app.services.outbox import order_outbox
+from app.services.outbox import Orders, order_outbox
 from imprimatur.chain.signers import KeySigner
 
 
@@ -30,7 +30,14 @@ def test_orders_under_way(
     design: Design,
     printer: Printer,
     allowed: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def without_manifest(_orders: Orders, license: License) -> License:
+        """As the earlier version signed it."""
+        license.manifest_hash = "0" * 64
+        return license
+
+    monkeypatch.setattr(Orders, "_stated", without_manifest)
     connection = app.extensions["imprimatur"].chain
     license = issuing.order_license(
         session, connection, owner.user, Terms("AS-1", design, printer, 3), now().date()

@@ -49,6 +49,9 @@ def test_sqlite_is_configured(app: Flask) -> None:
         ("IMPRIMATUR_MAX_UPLOAD_MB", "1 GB"),
         ("IMPRIMATUR_MAX_UPLOAD_MB", "0"),
         ("IMPRIMATUR_SECRET_KEY_FILE", "/proc/none/secret"),
+        ("IMPRIMATUR_FINALITY", "soon"),
+        ("IMPRIMATUR_DESK_URL", "desk.example"),
+        ("IMPRIMATUR_DESK_FILE", "/proc/none/desk.json"),
     ],
 )
 def test_wrong_settings_are_named(tmp_path: Path, name: str, value: str) -> None:
@@ -148,6 +151,64 @@ def test_no_low_balance_is_a_setting_as_well(tmp_path: Path) -> None:
     assert settings.load_worker(worker_environment(tmp_path, IMPRIMATUR_LOW_BALANCE="0")).low_balance == 0
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"address": "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf", "recipient": "00"}',
+        '{"address": "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf", "recipient": "' + "00" * 32 + '"}',
+        '{"address": "0x7e5F4552091A69125d5DfCb7b8C2659029395Bdf", "recipient": "' + "09" * 32 + '"}',
+        '{"address": 7, "recipient": 7}',
+    ],
+)
+def test_a_file_that_no_desk_made_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "desk.json").write_text(text)
+    environment = {
+        "IMPRIMATUR_SECRET_KEY_FILE": str(tmp_path / "secret"),
+        "IMPRIMATUR_DESK_FILE": str(tmp_path / "desk.json"),
+    }
+    with pytest.raises(SettingInvalid, match="IMPRIMATUR_DESK_FILE"):
+        settings.load(environment)
+
+
+def desk_environment(tmp_path: Path, **more: str) -> dict[str, str]:
+    (tmp_path / "password").write_text("opens sesame\n")
+    return {
+        "IMPRIMATUR_DESK_KEYSTORE": "desk.json",
+        "IMPRIMATUR_DESK_VAULT": "vault.age",
+        "IMPRIMATUR_DESK_PASSWORD_FILE": str(tmp_path / "password"),
+        **more,
+    }
+
+
+def test_the_desks_settings(tmp_path: Path) -> None:
+    plain = settings.load_desk(desk_environment(tmp_path, IMPRIMATUR_CHAIN_URL="http://one:1/"))
+    assert (plain.chain_urls, plain.per_minute) == (("http://one:1",), 60)
+    assert "sesame" not in f"{plain!r} {plain}"
+    more = {"IMPRIMATUR_DESK_CHAIN_URL": "http://one:1, https://two:2", "IMPRIMATUR_DESK_PER_MINUTE": "5"}
+    both = settings.load_desk(desk_environment(tmp_path, **more))
+    assert (both.chain_urls, both.per_minute) == (("http://one:1", "https://two:2"), 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("IMPRIMATUR_DESK_KEYSTORE", ""),
+        ("IMPRIMATUR_DESK_VAULT", ""),
+        ("IMPRIMATUR_DESK_PASSWORD_FILE", "/proc/none/password"),
+        ("IMPRIMATUR_DESK_CHAIN_URL", "http://one:1,two:2"),
+        ("IMPRIMATUR_DESK_CHAIN_URL", ","),
+        ("IMPRIMATUR_DESK_PER_MINUTE", "0"),
+        ("IMPRIMATUR_DESK_PER_MINUTE", "many"),
+    ],
+)
+def test_the_desk_names_what_is_wrong(tmp_path: Path, name: str, text: str) -> None:
+    with pytest.raises(SettingInvalid, match=name):
+        settings.load_desk(desk_environment(tmp_path, **{name: text}))
+
+
 def test_the_web_never_reads_the_operators_key(tmp_path: Path, chain: TestChain) -> None:
     """Every file that a web process opens is recorded: the keystore and its password aren't among them."""
     keystore, password = tmp_path / "operator.json", tmp_path / "password"
@@ -163,7 +224,7 @@ app = create_app()
 with app.app_context():
     alembic.upgrade()
 client = app.test_client()
-for url in ("/", "/login", "/explorer", "/healthz", "/api/v1/device/licenses"):
+for url in ("/", "/login", "/explorer", "/healthz", "/api/v1/device/jobs"):
     client.get(url)
 assert any(path.endswith("secret") for path in opened), "the hook works"
 sys.exit(any("operator.json" in path or path.endswith("password") for path in opened))
@@ -227,7 +288,7 @@ def test_health_without_anything(tmp_path: Path, chain: TestChain) -> None:
 
     empty = Settings(
         f"sqlite:///{tmp_path / 'none.db'}",
-        tmp_path,
+        tmp_path.as_uri(),
         "http://127.0.0.1:1",
         tmp_path,
         b"k" * 32,
@@ -250,7 +311,7 @@ def start_worker(tmp_path: Path) -> tuple[subprocess.Popen[str], KeySigner]:
         **os.environ,
         "IMPRIMATUR_DATABASE_URL": f"sqlite:///{tmp_path / 'p.db'}",
         "IMPRIMATUR_SECRET_KEY_FILE": str(tmp_path / "secret"),
-        "IMPRIMATUR_STORAGE": str(tmp_path / "files"),
+        "IMPRIMATUR_STORAGE_URL": (tmp_path / "files").as_uri(),
         "IMPRIMATUR_CHAIN_URL": "http://127.0.0.1:1",
         "IMPRIMATUR_OPERATOR_KEYSTORE": str(tmp_path / "operator.json"),
         "IMPRIMATUR_OPERATOR_PASSWORD_FILE": str(tmp_path / "password"),

@@ -17,8 +17,9 @@ from app.models import Attempt, Design, IntentState, License, Printer, WorkerSta
 from app.models.base import now
 from app.services import issuing
 from app.services.issuing import Terms
-from app.services.outbox import order_outbox
+from app.services.outbox import Orders, order_outbox
 from app.settings import Settings
+from imprimatur.chain.outbox import records
 from imprimatur.chain.print_license import Order
 from imprimatur.chain.signers import KeySigner, SignerUnusable
 from imprimatur.license_id import number_from_text
@@ -40,6 +41,7 @@ def own_order(owner: Party, license: License, copies: int = 3) -> Order:
         file_hash=license.file_hash,
         copies=copies,
         deadline=int(time.time()) + 3600,
+        manifest_hash=bytes.fromhex(license.manifest_hash or "00" * 32),
     )
 
 
@@ -86,8 +88,11 @@ def test_the_portal_has_no_ether(
 
 
 def test_an_identical_license_is_success(
-    session: Session, chain: TestChain, worker: Worker, owner: Party, license: License
+    session: Session, chain: TestChain, worker: Worker, operator: KeySigner, owner: Party, license: License
 ) -> None:
+    purpose = Orders(worker._sessions, chain.licenses, operator, chain.chain_id)
+    purpose.call(records.Intent(license.intent_id, license.intent.key))  # states what the file is
+    refreshed(session, license)
     receipt = chain.send(owner.signer, chain.licenses.issue_call(own_order(owner, license)))
     assert worker.step()
     intent = refreshed(session, license).intent

@@ -81,7 +81,7 @@ def test_session_cookie(app: Flask, owner: Party, options: Settings) -> None:
 
 def test_headers_and_a_fresh_nonce(owner: Party) -> None:
     nonces = set()
-    for url in ("/", "/login", "/explorer", "/nowhere", "/api/v1/device/licenses", "/static/portal.css"):
+    for url in ("/", "/login", "/explorer", "/nowhere", "/api/v1/device/jobs", "/static/portal.css"):
         with owner.client.get(url) as answer:
             headers = answer.headers
         policy = headers["Content-Security-Policy"]
@@ -145,7 +145,7 @@ def test_web3_leaves_the_recursion_limit_alone():
         "from app.chain import http_rpc; http_rpc('http://127.0.0.1:1')\n"
         "from imprimatur.device_auth import NotAuthenticated, authenticate\n"
         "try: authenticate('Imprimatur address=0x' + '1' * 40 + ', time=1, nonce=' + '0' * 32\n"
-        "    + ', signature=0x' + '2' * 130, 'GET', '/')\n"
+        "    + ', signature=0x' + '2' * 130, 'GET', 'http://a', '/')\n"
         "except NotAuthenticated: pass\n"
         "assert 'web3' in sys.modules and 'eth_account' in sys.modules\n"
         "assert sys.getrecursionlimit() == limit, sys.getrecursionlimit()\n"

@@ -40,7 +40,7 @@ class TesterNode(BaseProvider):
         """eth-tester knows no alternatives in topics: one question each."""
         first, *others = query["topics"] or [None]
         found = []
-        for topic in first or [None]:
+        for topic in [first] if isinstance(first, str) else first or [None]:
             one = {**query, "topics": [topic, *others]}
             found += [
                 _as_json(dict(log)) for log in self._web3.manager.request_blocking("eth_getLogs", [one])

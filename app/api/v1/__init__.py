@@ -1,1 +1,1 @@
-"""Version 1: additions only."""
+"""Version 1 of the interface for programs, one module per resource."""
