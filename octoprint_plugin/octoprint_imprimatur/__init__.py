@@ -9,7 +9,7 @@ from octoprint.access import ADMIN_GROUP, USER_GROUP
 from octoprint_imprimatur import gate, keys
 from octoprint_imprimatur.api import Api
 from octoprint_imprimatur.connection import DEFAULTS
-from octoprint_imprimatur.desk import Desk
+from octoprint_imprimatur.service import BACKUP_EXCLUDES, Service
 
 __plugin_name__ = "Imprimatur"
 __plugin_pythoncompat__ = ">=3.11,<4"
@@ -29,16 +29,16 @@ class ImprimaturPlugin(
     def __init__(self):
         # Closed from the first moment: nothing is permitted until the flow permits it.
         self.gate = gate.Gate(lambda message: self._push({"type": "refused", "message": message.as_json()}))
-        self.desk = None
+        self.service = None
 
     def _push(self, data):
         self._plugin_manager.send_plugin_message(self._identifier, data)
 
     def on_after_startup(self):
-        self.desk.start()
+        self.service.start()
 
     def initialize(self):
-        self.desk = Desk(
+        self.service = Service(
             Path(self.get_plugin_data_folder()),
             self._printer,
             self._file_manager,
@@ -48,11 +48,11 @@ class ImprimaturPlugin(
         )
 
     def on_shutdown(self):
-        self.desk.stop()
+        self.service.stop()
 
     def on_event(self, event, payload):
-        if self.desk is not None:
-            self.desk.machine.on_event(event, payload)
+        if self.service is not None:
+            self.service.machine.on_event(event, payload)
 
     def get_settings_defaults(self):
         return dict(DEFAULTS)
@@ -62,7 +62,7 @@ class ImprimaturPlugin(
 
     def on_settings_save(self, data):
         saved = super().on_settings_save(data)
-        self.desk.catalog.refresh_soon()
+        self.service.catalog.refresh_soon()
         return saved
 
     def get_assets(self):
@@ -89,7 +89,7 @@ class ImprimaturPlugin(
             {
                 "key": "MANAGE",
                 "name": gettext("Set up licensed jobs"),
-                "description": gettext("Allows to test and change the connection to chain and portal"),
+                "description": gettext("Allows to test and change the connection to chain, portal and desk"),
                 "roles": ["manage"],
                 "dangerous": True,
                 "default_groups": [ADMIN_GROUP],
@@ -100,7 +100,7 @@ class ImprimaturPlugin(
         return [self.gate.before_request]
 
     def get_backup_excludes(self, *_args, **_kwargs):
-        return keys.BACKUP_EXCLUDES
+        return [*keys.BACKUP_EXCLUDES, *BACKUP_EXCLUDES]
 
 
 def __plugin_load__():

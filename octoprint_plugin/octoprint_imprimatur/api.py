@@ -1,22 +1,33 @@
 """The plugin's routes under /plugin/imprimatur. Thin: the work is done by flow and catalog."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flask
 import octoprint.plugin
 from octoprint.access.permissions import Permissions
 
+from imprimatur.device.job import Job
 from imprimatur.license_id import InvalidLicenseNumber, format_id, parse_id
 from octoprint_imprimatur import connection
-from octoprint_imprimatur.journal import FINAL, UNSETTLED, Job, State
-from octoprint_imprimatur.messages import Message, Refused
+from octoprint_imprimatur.flow import WITHDRAWABLE, Flow
+from octoprint_imprimatur.messages import Message, Refused, message_of
 
 FRESH_FOR = 10.0
 """Seconds for which a list is served without reading the chain again."""
 
 
-def job_json(job: Job, progress: float | None = None, active: bool = False) -> dict[str, Any]:
-    """A job as browsers see it. `progress` of its step from 0 to 1; `active` while it is being prepared."""
+def job_json(
+    job: Job, progress: float | None = None, active: bool = False, reportable: bool = False
+) -> dict[str, Any]:
+    """A job as browsers see it.
+
+    Args:
+        progress: of its step from 0 to 1, where it is known.
+        active: it is being prepared.
+        reportable: its failure can be reported.
+    """
+    message = message_of(job.reason)
     return {
         "id": job.id,
         "license_id": format_id(job.license_id),
@@ -26,12 +37,14 @@ def job_json(job: Job, progress: float | None = None, active: bool = False) -> d
         "copy": job.copy,
         "copies": job.copies,
         "transaction": job.transaction,
-        "message": job.message and job.message.as_json(),
+        "message": message and message.as_json(),
         "progress": progress,
         "active": active,
-        "ready": job.state is State.CONSUMED and not active,
-        "unsettled": job.state in UNSETTLED,
-        "final": job.state in FINAL,
+        "ready": job.is_ready and not active,
+        "underway": active or not (job.is_over or job.is_ready),
+        "withdrawable": job.state in WITHDRAWABLE and not job.withdrawn,
+        "reportable": reportable,
+        "final": job.is_over,
         "dismissed": job.dismissed,
         "created": job.created,
         "updated": job.updated,
@@ -51,9 +64,9 @@ def _body() -> dict[str, Any]:
 
 
 class Api(octoprint.plugin.BlueprintPlugin):
-    """Mixed into the plugin, which has `desk` (flow, journal, catalog, keys)."""
+    """Mixed into the plugin, which has `service` (flow, catalog, keys)."""
 
-    desk: Any
+    service: Any
 
     def is_blueprint_protected(self) -> bool:
         return True
@@ -69,10 +82,10 @@ class Api(octoprint.plugin.BlueprintPlugin):
         """The list. `?fresh=true` reads the chain first."""
         with Permissions.STATUS.require(403):
             if flask.request.values.get("fresh") == "true":
-                self.desk.catalog.refresh()
+                self.service.catalog.refresh()
             else:
-                self.desk.catalog.refresh_soon(FRESH_FOR)
-            return flask.jsonify(**self.desk.catalog.snapshot.as_json(), **self.desk.identity())
+                self.service.catalog.refresh_soon(FRESH_FOR)
+            return flask.jsonify(**self.service.catalog.snapshot.as_json(), **self.service.identity())
 
     @octoprint.plugin.BlueprintPlugin.route("/licenses/<string:license_id>/print", methods=["POST"])
     def print_license(self, license_id):
@@ -86,42 +99,56 @@ class Api(octoprint.plugin.BlueprintPlugin):
             except InvalidLicenseNumber:
                 return _refused(Message("unknown_license"), 404)
             try:
-                job = self.desk.print_license(id, copy, _user())
+                job = self.service.print_license(id, copy, _user())
             except Refused as error:
                 return _refused(error.message)
-            return flask.make_response(flask.jsonify(job=job_json(job, active=True)), 202)
+            return flask.make_response(flask.jsonify(job=self.service.job_json(job)), 202)
 
     @octoprint.plugin.BlueprintPlugin.route("/jobs", methods=["GET"])
     def list_jobs(self):
         """Every job that isn't over, and the latest of the others; newest first."""
         with Permissions.STATUS.require(403):
-            return flask.jsonify(jobs=self.desk.jobs())
+            return flask.jsonify(jobs=self.service.jobs())
 
     @octoprint.plugin.BlueprintPlugin.route("/jobs/<string:job_id>/print", methods=["POST"])
     def print_job(self, job_id):
         """Print a copy that is paid and waits. Consumes nothing."""
-        with Permissions.PLUGIN_IMPRIMATUR_PRINT.require(403):
-            try:
-                job = self.desk.flow.resume(job_id)
-            except Refused as error:
-                return _refused(error.message)
-            return flask.make_response(flask.jsonify(job=job_json(job, active=True)), 202)
+        return self._do(lambda flow: flow.resume(job_id))
+
+    @octoprint.plugin.BlueprintPlugin.route("/jobs/<string:job_id>/withdraw", methods=["POST"])
+    def withdraw_job(self, job_id):
+        """Give up a job that isn't printing. What is signed already can't be taken back."""
+        return self._do(lambda flow: flow.withdraw(job_id))
+
+    @octoprint.plugin.BlueprintPlugin.route("/jobs/<string:job_id>/failure", methods=["POST"])
+    def report_failure(self, job_id):
+        """Report to the chain that the copy of a job failed, so that the license gives it back."""
+        return self._do(lambda flow: flow.report_failure(job_id))
 
     @octoprint.plugin.BlueprintPlugin.route("/jobs/<string:job_id>/dismiss", methods=["POST"])
     def dismiss_job(self, job_id):
         """The operator has read how a job ended."""
         with Permissions.PLUGIN_IMPRIMATUR_PRINT.require(403):
-            self.desk.journal.dismiss(job_id)
+            self.service.dismiss(job_id)
             return "", 204
+
+    def _do(self, wish: Callable[[Flow], Job]) -> flask.Response:
+        """Do what an operator wants of a job."""
+        with Permissions.PLUGIN_IMPRIMATUR_PRINT.require(403):
+            try:
+                job = wish(self.service.flow)
+            except Refused as error:
+                return _refused(error.message)
+            return flask.make_response(flask.jsonify(job=self.service.job_json(job)), 202)
 
     @octoprint.plugin.BlueprintPlugin.route("/check", methods=["POST"])
     def check_connection(self):
         """Try settings, stored or not: which part answers, and what is wrong with the others."""
         with Permissions.PLUGIN_IMPRIMATUR_MANAGE.require(403):
             body = _body()
-            settings = {key: body.get(key, value) for key, value in self.desk.settings().items()}
+            settings = {key: body.get(key, value) for key, value in self.service.settings().items()}
             return flask.jsonify(
-                checks=connection.check(settings, self.desk.keys.signer), **self.desk.identity()
+                checks=connection.check(settings, self.service.keys.signer), **self.service.identity()
             )
 
 

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,10 +11,10 @@ from typing import Any
 from imprimatur.chain import node
 from imprimatur.chain.print_license import License
 from imprimatur.chain.rpc import NodeRefused, NodeUnreachable
+from imprimatur.device import Offer, PortalError
 from imprimatur.license_id import format_id, owner_of
-from octoprint_imprimatur.connection import Connection, node_trouble
+from octoprint_imprimatur.connection import Connection, node_trouble, portal_trouble
 from octoprint_imprimatur.messages import Message, Refused
-from octoprint_imprimatur.portal import Offer
 
 _log = logging.getLogger("octoprint.plugins.imprimatur.catalog")
 
@@ -38,15 +39,24 @@ class Card:
             "file_hash": license.file_hash,
             "problem": self.problem and self.problem.as_json(),
             "number": offer.number if offer else "",
-            "owner_name": offer.owner_name if offer else "",
-            "name": offer.name if offer else "",
-            "size": offer.size if offer else None,
-            "material": offer.material if offer else None,
-            "print_time": offer.print_time if offer else None,
-            "filament": offer.filament if offer else None,
-            "layer_height": offer.layer_height if offer else None,
-            "thumbnail": offer.thumbnail if offer else None,
+            "owner_name": offer.owner if offer else "",
+            **_told(offer),
         }
+
+
+def _told(offer: Offer | None) -> dict[str, Any]:
+    """The file as its manifest describes it, for browsers."""
+    manifest = offer.manifest if offer else None
+    picture = manifest.thumbnail if manifest else None
+    return {
+        "name": manifest.file_name if manifest else "",
+        "size": manifest.file_size if manifest else None,
+        "material": manifest.material if manifest else None,
+        "print_time": manifest.print_seconds if manifest else None,
+        "filament": offer.filament_grams if offer else None,
+        "layer_height": offer.layer_height if offer else None,
+        "thumbnail": picture and f"data:{picture.media_type};base64,{b64encode(picture.data).decode()}",
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +84,14 @@ class Snapshot:
 
 def usable_licenses(connection: Connection, now: float) -> list[License]:
     """The licenses of this printer that have a copy left and are valid, newest first; by the chain alone."""
-    account = connection.signer.address
-    ids = [e.values["id"] for e in connection.licenses.events("LicenseIssued", account=account)]
-    found = (connection.licenses.license_of(id) for id in reversed(list(dict.fromkeys(ids))))
+    accounts = connection.accounts()
+    issued = [e for a in accounts for e in connection.licenses.events("LicenseIssued", account=a)]
+    issued.sort(key=lambda event: (event.block_number, event.log_index), reverse=True)
+    found = (connection.licenses.license_of(id) for id in dict.fromkeys(e.values["id"] for e in issued))
     return [
         license
         for license in found
-        if license and license.printer == account and license.remaining > 0 and not license.is_expired(now)
+        if license and license.printer in accounts and license.remaining > 0 and not license.is_expired(now)
     ]
 
 
@@ -90,9 +101,23 @@ def _card(license: License, offers: dict[int, Offer] | None) -> Card:
     offer = offers.get(license.id)
     if offer is None:
         return Card(license, None, Message("no_entry"))
-    if offer.sha256 != license.file_hash:
-        return Card(license, None, Message("other_file"))
+    if offer.manifest.file_hash != license.file_hash:
+        return Card(license, None, Message("other_description"))
     return Card(license, offer, None)
+
+
+def _offers(connection: Connection) -> dict[int, Offer]:
+    """What the portal offers, by license.
+
+    Raises:
+        Refused: portal_not_set_up, or the portal's reason.
+    """
+    if connection.portal is None:
+        raise Refused("portal_not_set_up")
+    try:
+        return {offer.id: offer for offer in connection.portal.jobs()}
+    except PortalError as error:
+        raise portal_trouble(error) from error
 
 
 class Catalog:
@@ -121,6 +146,7 @@ class Catalog:
         now = time.time()
         try:
             connection = self._connect()
+            connection.require_chain()
             if not node.has_code(connection.rpc, connection.licenses.address):
                 raise Refused("no_contract", address=connection.licenses.address)
             licenses = usable_licenses(connection, now)
@@ -130,11 +156,11 @@ class Catalog:
             return replace(self.snapshot, problem=node_trouble(error).message, at=now)
         except Exception as error:
             _log.exception("The list of licenses couldn't be read.")
-            reason = Message("node_refused", {"reason": f"{type(error).__name__}."})
+            reason = Message("node_trouble", {"reason": f"{type(error).__name__}."})
             return replace(self.snapshot, problem=reason, at=now)
         offers, portal_problem = None, None
         try:
-            offers = connection.portal.listing()
+            offers = _offers(connection)
         except Refused as error:
             portal_problem = error.message
         return Snapshot(tuple(_card(license, offers) for license in licenses), None, portal_problem, now)

@@ -7,7 +7,7 @@ import io
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any
 
 from octoprint.filemanager import FileDestinations
 from octoprint.filemanager.util import StreamWrapper
@@ -102,14 +102,16 @@ def start_licensed(
     files: Any,
     stub: str,
     name: str,
-    source: BinaryIO,
+    source: io.RawIOBase,
+    size: int,
     job_id: str,
     user: str | None,
     permit: Callable[[LicensedFile], None],
 ) -> LicensedFile:
     """Put the checked bytes into OctoPrint's job and start it.
 
-    `name` is shown to people; `permit` is called with the object before anything of it can leave.
+    `source` is read forward only and has `size` bytes. `name` is shown to people; `permit` is called with the
+    object before anything of it can leave.
 
     Raises:
         NotStarted: the printer got busy or disconnected, or somebody selected another file meanwhile.
@@ -136,6 +138,7 @@ def start_licensed(
         licensed = LicensedFile(
             path,
             source,
+            size,
             job_id,
             offsets_callback=comm.getOffsets,
             current_tool_callback=comm.getCurrentTool,

@@ -1,22 +1,29 @@
 """The printer behind OctoPrint, as the flow sees it: takes checked bytes, tells how the print ended."""
 
+import io
 import logging
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 from octoprint.events import Events
 
+from imprimatur.device.job import Job
 from octoprint_imprimatur import compat
-from octoprint_imprimatur.flow import CannotStart, Flow
 from octoprint_imprimatur.gate import Gate
-from octoprint_imprimatur.journal import Job
 from octoprint_imprimatur.licensed_file import LicensedFile
+from octoprint_imprimatur.runner import CannotStart, Runner
 
 RELEASE_WITHIN = 60.0
 """Seconds that OctoPrint may need to bring an ended print to rest (parking moves, scripts)."""
 _log = logging.getLogger("octoprint.plugins.imprimatur.machine")
+
+
+def stub_of(job_id: str) -> str:
+    """Name of a job's placeholder among OctoPrint's files."""
+    return f"licensed-{job_id}.gcode"
 
 
 @dataclass(slots=True)
@@ -24,6 +31,10 @@ class _Session:
     job: Job
     licensed: LicensedFile | None = None
     ended: bool = False
+
+    @property
+    def stub(self) -> str:
+        return stub_of(self.job.id)
 
 
 class OctoPrintMachine:
@@ -33,12 +44,12 @@ class OctoPrintMachine:
         self._printer = printer
         self._files = files
         self._gate = gate
-        self._flow: Flow | None = None
+        self._runner: Runner | None = None
         self._session: _Session | None = None
         self._released = threading.Condition()
 
-    def report_to(self, flow: Flow) -> None:
-        self._flow = flow
+    def report_to(self, runner: Runner) -> None:
+        self._runner = runner
 
     def ready(self) -> bool:
         """Connected and idle; waits for a print that has just ended to be put away."""
@@ -50,8 +61,8 @@ class OctoPrintMachine:
                 return False
         return bool(self._printer.is_ready())
 
-    def start(self, job: Job, source: BinaryIO) -> None:
-        """Print `source` under the name of the job's stub.
+    def start(self, job: Job, source: io.RawIOBase, size: int) -> None:
+        """Print `source` under the name of the job's placeholder.
 
         Raises:
             CannotStart: nothing was sent.
@@ -66,9 +77,10 @@ class OctoPrintMachine:
             compat.start_licensed(
                 self._printer,
                 self._files,
-                stub=job.stub,
+                stub=session.stub,
                 name=job.name,
                 source=source,
+                size=size,
                 job_id=job.id,
                 user=job.user,
                 permit=permit,
@@ -83,19 +95,20 @@ class OctoPrintMachine:
 
     def on_event(self, event: str, payload: dict[str, Any]) -> None:
         """An event of OctoPrint's."""
-        session, flow = self._session, self._flow
-        if session is None or flow is None or session.ended or session.licensed is None:
+        session, runner = self._session, self._runner
+        if session is None or runner is None or session.ended or session.licensed is None:
             return
-        of_ours = bool(payload) and payload.get("path") == session.job.stub
+        of_ours = bool(payload) and payload.get("path") == session.stub
         if event == Events.PRINT_DONE and of_ours:
-            flow.print_done(session.job.id)
+            runner.print_done(session.job.id)
         elif event == Events.PRINT_CANCELLED and of_ours:
-            flow.print_ended(session.job.id, cancelled=True)
+            # A file that can't be read on makes OctoPrint cancel the print.
+            runner.print_ended(session.job.id, cancelled=not session.licensed.broken)
         elif (event == Events.PRINT_FAILED and of_ours) or (
             # A connection lost while paused brings no PRINT_FAILED.
             event == Events.DISCONNECTED and not compat.is_current(self._printer, session.licensed)
         ):
-            flow.print_ended(session.job.id, cancelled=False)
+            runner.print_ended(session.job.id, cancelled=False)
         else:
             return
         self._end(session)
@@ -115,16 +128,16 @@ class OctoPrintMachine:
                     time.sleep(0.05)
                 self._gate.withdraw(licensed)
                 compat.release(self._printer, licensed)
-            compat.remove_stub(self._files, session.job.stub)
+            compat.remove_stub(self._files, session.stub)
         except Exception:
-            _log.exception("The placeholder %s couldn't be put away.", session.job.stub)
+            _log.exception("The placeholder %s couldn't be put away.", session.stub)
         finally:
             with self._released:
                 if self._session is session:
                     self._session = None
                 self._released.notify_all()
 
-    def remove_stubs(self, jobs: list[Job]) -> None:
+    def remove_stubs(self, job_ids: Iterable[str]) -> None:
         """Delete what an earlier run has left among OctoPrint's files."""
-        for job in jobs:
-            compat.remove_stub(self._files, job.stub)
+        for id in job_ids:
+            compat.remove_stub(self._files, stub_of(id))

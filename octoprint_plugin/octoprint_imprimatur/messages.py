@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from imprimatur.device import reasons
 from imprimatur.errors import ImprimaturError
 
-TEXTS = {
+OWN = {
     # Refused starts
     "start_refused": "This printer only prints licensed jobs. Nothing was started and no copy was used. "
     "Open the tab Licensed jobs and print from there.",
@@ -27,81 +28,91 @@ TEXTS = {
     # Before anything begins
     "not_set_up": "The connection to the license contract isn't set up. No copy was used. "
     "An administrator can enter it in the settings under Licensed jobs.",
+    "finality_unknown": "The setting that says when a block is final has to be “finalized”, a number of "
+    "blocks, or nothing. No copy was used. An administrator has to correct it.",
     "key_not_ready": "The printer's key is being opened. No copy was used. Try again in a few seconds.",
     "key_unusable": "The printer's key can't be opened: %(reason)s No copy was used. "
     "Ask an administrator to restore the key file.",
     "node_down": "The chain node doesn't answer. No copy was used. Check the network and try again.",
-    "node_refused": "The chain node refused to answer: %(reason)s No copy was used. Ask an administrator.",
-    "wrong_chain": "The chain node belongs to chain %(found)s instead of %(expected)s. No copy was used. "
+    "node_trouble": "The chain node refused to answer: %(reason)s No copy was used. Ask an administrator.",
+    "other_chain": "The chain node belongs to chain %(found)s instead of %(expected)s. No copy was used. "
     "An administrator has to correct the settings.",
     "no_contract": "There is no license contract at %(address)s. No copy was used. "
     "An administrator has to correct the settings.",
-    "unknown_license": "The chain knows no such license. No copy was used. Reload the list.",
-    "other_printer": "This license belongs to another printer. No copy was used.",
-    "expired": "The license has expired. No copy was used. Ask its owner for a new one.",
-    "no_copies_left": "There are no copies left on this license. Nothing was printed and no copy was used. "
-    "Ask its owner for another license.",
-    "copy_changed": "Copy %(copy)s is no longer the next one of this license. No copy was used. "
-    "Reload the list and confirm again.",
     "busy": "Another licensed job is being prepared. No copy was used for this one. Wait until it is done.",
     "printer_not_ready": "The printer isn't connected, or it is busy. No copy was used. "
     "Connect it or let it finish, then try again.",
-    "unsettled": "Whether an earlier job has used its copy isn't known yet, it is being checked. "
-    "No copy was used for this one. Try again when that is settled.",
     "copy_waiting": "Copy %(copy)s of this license is paid and hasn't been printed yet. "
     "No further copy was used. Print the waiting copy first.",
     "unknown_job": "There is no such job. Reload the list.",
     "not_waiting": "This job isn't waiting to be printed. No copy was used. Reload the list.",
+    "not_reportable": "The failure of this job can't be reported: it printed, it isn't paid, or the report "
+    "is under way. No copy was used. Reload the list.",
+    "not_withdrawable": "This job can't be withdrawn any more. No copy was used by that. Reload the list.",
     # The portal
     "portal_not_set_up": "No portal is set up, so files have no names and can't be downloaded. "
     "This used no copy. An administrator can enter its address in the settings.",
-    "portal_down": "The portal doesn't answer (%(reason)s). This used no copy. "
-    "Check the network and try again.",
+    "portal_url": "The portal's address can't be used: %(reason)s This used no copy. "
+    "An administrator has to correct the settings.",
     "portal_refused": "The portal refused: %(reason)s This used no copy. Ask the owner of the license.",
-    "portal_confused": "The portal's answer can't be used: %(reason)s This used no copy. "
-    "Ask whoever runs the portal.",
-    "file_missing": "The portal doesn't have the file of this license. This used no copy. "
-    "Ask the owner of the license.",
+    "not_enrolled": "The portal doesn't know this printer. This used no copy. "
+    "Give the printer's address to the owner of the licenses.",
+    "device_disabled": "The owner has disabled this printer in the portal. This used no copy. Ask her.",
+    "portal_elsewhere": "The portal works with another license contract (%(address)s). No copy was used. "
+    "An administrator has to correct the settings.",
+    "portal_other_desk": "The portal names another key desk (%(address)s) than the settings do, so keys "
+    "would not be believed. No copy was used. An administrator has to ask the portal which one is right.",
     "no_entry": "The portal doesn't list this license, so its name is unknown. The license itself is valid.",
-    "other_file": "The portal describes another file than the license is for, so nothing of it is shown.",
+    "other_description": "The portal describes another file than the license is for, so nothing of it is "
+    "shown.",
+    # The key desk
+    "desk_not_set_up": "No key desk is set up, so sealed files can't be opened. No copy was used. "
+    "An administrator can enter its address in the settings.",
+    "desk_url": "The key desk's address can't be used: %(reason)s This used no copy. "
+    "An administrator has to correct the settings.",
+    "desk_address": "The key desk's signing address “%(reason)s” isn't one. This used no copy. "
+    "An administrator has to correct the settings.",
+    "desk_down": "The key desk doesn't answer (%(reason)s). This used no copy. Check the network and try "
+    "again.",
+    "desk_busy": "The key desk has no time at the moment. This used no copy. Try again later.",
+    "desk_refused": "The key desk refused: %(reason)s This used no copy. Ask whoever runs the portal.",
+    "desk_confused": "The key desk's answer can't be used: %(reason)s This used no copy. "
+    "Ask whoever runs the portal.",
     # Preparing
-    "wrong_file": "The downloaded file isn't the one that the license is for (SHA-256 %(found)s…). "
-    "This used no copy. Try again; if it stays so, tell the owner of the license.",
-    "download_broken": "The download broke off after %(received)s of %(expected)s bytes. This used no copy. "
-    "Try again.",
-    "download_too_big": "The portal sends more than %(limit)s bytes. This used no copy. "
-    "Tell the owner of the license.",
-    "disk_trouble": "The file can't be kept on this machine (%(reason)s). This used no copy. "
-    "Make room on the disk and try again.",
-    "contract_refused": "The license contract refused (%(name)s). No copy was used. Reload the list.",
-    "no_funds": "The printer's account can't pay the transaction. No copy was used. "
-    "Send some coins of the chain to %(address)s.",
-    "settling": "The consumption was sent, but the chain hasn't confirmed it yet. "
-    "Whether the copy was used is being checked; nothing will be sent twice. Just wait.",
-    "not_consumed": "The transaction took place but consumed nothing. No copy was used. Try again.",
-    "overtaken": "Another transaction of this printer took the place of ours. No copy was used. Try again.",
-    "start_failed": "Copy %(copy)s is paid, but the print couldn't be started (%(reason)s). "
-    "The copy isn't lost: print it again, that costs nothing more.",
-    "waiting_download": "Copy %(copy)s is paid and not lost, but its file can't be fetched: %(reason)s",
+    "not_begun": "%(reason)s The job wasn't begun and no copy was used. Try again.",
+    "gave_up": "File and license couldn't be fetched and checked for a while. No copy was used. "
+    "Check the network and try again.",
     "internal": "Something unexpected went wrong while preparing. Before the step Consume no copy is used; "
     "a used copy shows up as ready to print. Look into octoprint.log and report the error.",
-    # How it ended
-    "stopped_before_paying": "OctoPrint was stopped while the job was being prepared. No copy was used. "
-    "Try again.",
-    "stopped_before_printing": "OctoPrint was stopped before the part began. Copy %(copy)s is paid and "
-    "not lost: print it when you are ready.",
-    "interrupted": "OctoPrint or the printer was stopped during the print. Copy %(copy)s was used. "
+    # Jobs of the version before sealed files
+    "updated_paid": "Copy %(copy)s was paid before this plugin was updated, and not printed. Files come "
+    "sealed now, and a copy that was paid the old way gets no key. Ask the owner of the license to grant "
+    "it again.",
+    "updated_unsettled": "This plugin was updated while the chain was confirming a copy, so whether it was "
+    "used isn't known here. If the license has a copy less than before, ask its owner to grant it again.",
+    "updated_printing": "This plugin was updated during the print. Copy %(copy)s was used. "
     "Take the part off the bed and tell the owner of the license.",
-    "cancelled_early": "The print was cancelled before the part began. Copy %(copy)s is paid and not lost: "
-    "print it when you are ready.",
-    "cancelled": "The print was cancelled while the part was being made. Copy %(copy)s was used.",
-    "print_failed": "The print failed while the part was being made. Copy %(copy)s was used. "
-    "Tell the owner of the license.",
-    "failed_early": "The print failed before the part began. Copy %(copy)s is paid and not lost: "
-    "print it when you are ready.",
-    "finished": "Copy %(copy)s was printed.",
-    "paid": "Copy %(copy)s is paid and waits to be printed.",
+    "updated_unpaid": "This plugin was updated while the job was being prepared. No copy was used. Try "
+    "again.",
 }
+REFUSALS = {
+    "refusal_unknown_license": "it doesn't know the license",
+    "refusal_not_consumed": "it doesn't see that the copy is used yet",
+    "refusal_not_final": "the use isn't final yet",
+    "refusal_other_device": "another device used the copy",
+    "refusal_other_recipient": "the copy was used for another key",
+    "refusal_failed": "the copy was reported as failed",
+    "refusal_stopped": "the owner has stopped the delivery",
+    "refusal_too_many_requests": "it was asked too often",
+    "refusal_chain_unavailable": "its chain node doesn't answer",
+    "refusal_no_key": "it can't open the key of the file",
+    "refusal_unavailable": "it can't write its records",
+    "refusal_wrong_key": "it gave a wrong key",
+    "refusal_no_answer": "it doesn't answer",
+}
+"""What a key desk refuses with, as a part of a sentence."""
+TEXTS = reasons.TEXTS | OWN | REFUSALS
+"""Those of the printer side in the library too: what becomes of a job is told there."""
 
 Values = dict[str, Any]
 
@@ -119,7 +130,8 @@ class Message:
     @property
     def template(self) -> str:
         """The English text with placeholders: the id to translate."""
-        return TEXTS[self.key]
+        # A journal may have been written by a later version with codes of its own.
+        return TEXTS.get(self.key, self.key)
 
     def render(self, translate: Callable[[str], str] = str) -> str:
         """The sentence in the language of `translate`."""
@@ -141,15 +153,13 @@ class Message:
         return {"key": self.key, "text": self.template, "values": values}
 
 
-def parse(stored: dict[str, Any]) -> Message | None:
-    """The message behind `as_json`, in today's words; None when this version doesn't know it."""
-    if stored.get("key") not in TEXTS:
+def message_of(reason: reasons.Reason | None) -> Message | None:
+    """What the library says about a job, as a message."""
+    if reason is None:
         return None
-    values = {
-        name: (parse(value) or "") if isinstance(value, dict) else value
-        for name, value in stored.get("values", {}).items()
-    }
-    return Message(stored["key"], values)
+    key = f"refusal_{reason.facts.get('refusal')}"
+    refusal = {"refusal": Message(key)} if key in REFUSALS else {}
+    return Message(reason.code, reason.facts | refusal)
 
 
 class Refused(ImprimaturError):

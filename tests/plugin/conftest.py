@@ -1,7 +1,6 @@
 """A chain, a portal and one real OctoPrint that the tests of this folder share."""
 
 import gc
-import hashlib
 import itertools
 import subprocess
 import warnings
@@ -13,7 +12,7 @@ import pytest
 
 from imprimatur.chain import node
 from imprimatur.chain.signers import KeySigner
-from support.device_portal import DevicePortal, running_portal
+from support.delivery_portal import DeliveryPortal, running_portal
 from support.node import Chain, running_chain
 from support.octoprint import ENVIRONMENT, OctoPrint, running_octoprint
 
@@ -41,13 +40,13 @@ def owner(chain: Chain) -> KeySigner:
 
 
 @pytest.fixture(scope="session")
-def shared_portal() -> Iterator[DevicePortal]:
-    with running_portal() as portal:
+def shared_portal(chain: Chain) -> Iterator[DeliveryPortal]:
+    with running_portal(chain) as portal:
         yield portal
 
 
 @pytest.fixture
-def portal(shared_portal: DevicePortal) -> DevicePortal:
+def portal(shared_portal: DeliveryPortal) -> DeliveryPortal:
     """Honest at the start of each test."""
     shared_portal.reset()
     return shared_portal
@@ -75,22 +74,20 @@ class Issued:
 Issue = Callable[..., Issued]
 
 
-def issuer(chain: Chain, owner: KeySigner, portal: DevicePortal, printer: str) -> Issue:
-    """A way to issue licenses for `printer` and offer their files in the portal."""
+def issuer(owner: KeySigner, portal: DeliveryPortal, printer: str) -> Issue:
+    """A way to issue licenses for `printer`, with their sealed files in the portal."""
+    portal.devices.add(printer)
 
     def issue(copies: int = 1, data: bytes | None = None, **terms: int) -> Issued:
         data = part() if data is None else data
-        number = f"T-{next(_numbers)}"
-        id = chain.issue(owner, printer, hashlib.sha256(data).hexdigest(), copies, number, **terms)
-        portal.offer(id, number, data)
-        return Issued(id, data)
+        return Issued(portal.offer(owner, printer, data, copies, f"T-{next(_numbers)}", **terms), data)
 
     return issue
 
 
 @dataclass
 class Printer:
-    """The real OctoPrint, and its account on the chain."""
+    """The real OctoPrint, and its account, which never holds any coins."""
 
     octoprint: OctoPrint
     address: str
@@ -106,9 +103,11 @@ class Printer:
         return license.used
 
 
-def plugin_settings(chain: Chain, portal: DevicePortal) -> dict[str, object]:
+def plugin_settings(chain: Chain, portal: DeliveryPortal) -> dict[str, object]:
     return {
         "portal_url": portal.url,
+        "desk_url": portal.desk_url,
+        "desk_address": portal.desk.address,
         "node_url": chain.url,
         "chain_id": chain.chain_id,
         "contract": chain.licenses.address,
@@ -132,11 +131,10 @@ def address_in(basedir: Path) -> str:
 
 @pytest.fixture(scope="session")
 def shared_printer(
-    chain: Chain, shared_portal: DevicePortal, tmp_path_factory: pytest.TempPathFactory
+    chain: Chain, shared_portal: DeliveryPortal, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Printer]:
     basedir = tmp_path_factory.mktemp("octoprint")
     address = address_in(basedir)
-    chain.fund(address)
     write_start_script(basedir)
     with running_octoprint(basedir, plugin_settings(chain, shared_portal), [STARTER]) as octoprint:
         yield Printer(octoprint, address, chain)
@@ -152,6 +150,6 @@ def printer(shared_printer: Printer) -> Printer:
 
 
 @pytest.fixture
-def issue(chain: Chain, owner: KeySigner, portal: DevicePortal, printer: Printer) -> Issue:
+def issue(owner: KeySigner, portal: DeliveryPortal, printer: Printer) -> Issue:
     """Issue a license for the real printer."""
-    return issuer(chain, owner, portal, printer.address)
+    return issuer(owner, portal, printer.address)

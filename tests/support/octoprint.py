@@ -105,7 +105,8 @@ class OctoPrint:
             shutil.copy(plugin, self.basedir / "plugins")
 
     def start(self) -> None:
-        """Start it and wait until the printer is connected."""
+        """Start it and wait until the printer is connected. Its temporary files lie below the base folder."""
+        (self.basedir / "tmp").mkdir(exist_ok=True)
         with (self.basedir / "console.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
@@ -125,6 +126,7 @@ class OctoPrint:
                     **os.environ,
                     "IMPRIMATUR_SERIAL_RECORD": str(self.recording),
                     "IMPRIMATUR_HURRY": "1" if self.hurry else "",
+                    "TMPDIR": str(self.basedir / "tmp"),
                 },
                 start_new_session=True,
                 preexec_fn=end_with_launcher,
@@ -147,6 +149,11 @@ class OctoPrint:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(timeout=5)
         self._process = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def kill(self) -> None:
         """Like a power cut for the process."""

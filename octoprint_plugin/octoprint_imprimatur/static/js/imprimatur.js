@@ -24,7 +24,7 @@ $(function () {
     function showRefusal(xhr) {
         var answer = xhr.responseJSON;
         var text = answer && answer.reason ? tell(answer.reason) : gettext("OctoPrint didn't answer. Nothing was started. Try again.");
-        notify(gettext("Not printed"), text, "error");
+        notify(gettext("Refused"), text, "error");
     }
 
     function shortened(address) {
@@ -61,7 +61,7 @@ $(function () {
         /* Jobs by what they ask of the operator */
         self.running = ko.pureComputed(function () {
             return self.jobs().filter(function (job) {
-                return job.active || job.unsettled || job.state === "ARMED" || job.state === "PRINTING";
+                return job.underway;
             });
         });
         self.waiting = ko.pureComputed(function () {
@@ -80,11 +80,17 @@ $(function () {
             });
         };
 
+        self.mayPrint = ko.pureComputed(function () {
+            return self.loginState.hasPermission(self.access.permissions.PLUGIN_IMPRIMATUR_PRINT);
+        });
         self.hint = ko.pureComputed(function () {
-            if (!self.loginState.hasPermission(self.access.permissions.PLUGIN_IMPRIMATUR_PRINT)) {
+            if (!self.mayPrint()) {
                 return gettext("You may look, but not print: your account lacks the permission.");
             }
-            if (self.running().length) return gettext("A licensed job is under way.");
+            var hasPrinter = self.running().some(function (job) {
+                return job.active || job.state === "ARMED" || job.state === "PRINTING";
+            });
+            if (hasPrinter) return gettext("A licensed job is under way.");
             if (!self.printerState.isOperational()) return gettext("Connect the printer to print.");
             if (!self.printerState.isReady()) return gettext("The printer is busy.");
             return "";
@@ -142,39 +148,39 @@ $(function () {
             return outcome + " · " + self.jobTitle(job);
         };
 
-        /* Steps */
-        var ORDER = {PICKED: 0, DOWNLOADED: 1, VERIFIED: 2, SIGNED: 2, SENT: 2, CONSUMED: 0, ARMED: 3, PRINTING: 3};
+        /* Steps: a paid copy that is fetched again has all of them behind it but the first and the last. */
+        var STEPS = {PICKED: 0, DOWNLOADED: 1, VERIFIED: 2, SIGNED: 2, SENT: 2, CONSUMED: 4, KEYED: 5, ARMED: 5, PRINTING: 5};
+        var ICONS = ["fa-download", "fa-fingerprint", "fa-link", "fa-cubes", "fa-key", "fa-print"];
         self.steps = function (job) {
-            var now = ORDER[job.state];
-            var names = [gettext("Download"), gettext("Check"), gettext("Consume"), gettext("Print")];
+            var now = job.state === "SENT" && job.message && job.message.key === "not_final" ? 3 : STEPS[job.state];
+            var names = [gettext("Download"), gettext("Verify"), gettext("Consume"), gettext("Final"), gettext("Key"), gettext("Print")];
             return names.map(function (name, index) {
-                var done = index < now || (index === 2 && job.copy !== null);
-                var current = index === now && !done;
                 return {
                     name: name,
-                    kind: done ? "imp-done" : current ? "imp-now" : "",
-                    icon: done ? "fa-check" : ["fa-download", "fa-fingerprint", "fa-link", "fa-print"][index]
+                    kind: index < now ? "imp-done" : index === now ? "imp-now" : "",
+                    current: index === now ? "step" : null,
+                    icon: index < now ? "fa-check" : ICONS[index]
                 };
             });
         };
         self.fraction = function (job) {
-            if (job.state === "PICKED" || job.state === "CONSUMED") return job.progress;
-            if (job.state !== "PRINTING") return null;
-            return (self.printerState.progress() || 0) / 100;
+            if (job.state === "PRINTING") return (self.printerState.progress() || 0) / 100;
+            return job.progress;
         };
         self.percent = function (job) {
             var fraction = self.fraction(job);
             return fraction === null ? 100 : Math.round(100 * fraction);
         };
         self.stepText = function (job) {
-            if (job.unsettled && job.message) return tell(job.message);
+            if (job.message && ["KEYED", "ARMED", "PRINTING"].indexOf(job.state) < 0) return tell(job.message);
             return {
-                PICKED: gettext("Downloading the file. No copy is used yet."),
-                DOWNLOADED: gettext("Checking that it is the licensed file. No copy is used yet."),
-                VERIFIED: gettext("Using one copy on the chain."),
-                SIGNED: gettext("Using one copy on the chain."),
+                PICKED: gettext("Downloading the sealed file. No copy is used yet."),
+                DOWNLOADED: gettext("Checking file and manifest against the chain. No copy is used yet."),
+                VERIFIED: gettext("Signing the use of one copy."),
+                SIGNED: gettext("Sending the use of one copy to the chain."),
                 SENT: gettext("Waiting for the chain to confirm the copy."),
-                CONSUMED: gettext("The copy is paid. Downloading the file."),
+                CONSUMED: gettext("The copy is paid. Asking the key desk for the file's key."),
+                KEYED: gettext("Opening the file and comparing it with the license."),
                 ARMED: gettext("Heating and homing. Until the part begins, cancelling keeps the copy."),
                 PRINTING: gettext("The part is being made.")
             }[job.state];
@@ -212,23 +218,27 @@ $(function () {
             title: ko.observable(),
             text: ko.observable(),
             detail: ko.observable(),
+            verb: ko.observable(),
+            icon: ko.observable(),
             action: null,
             go: function () {
                 $("#imprimatur_confirm").modal("hide");
                 self.confirm.action();
             }
         };
-        function askFor(title, text, detail, action) {
+        function askFor(title, text, detail, action, verb, icon) {
             self.confirm.title(title);
             self.confirm.text(text);
             self.confirm.detail(detail);
+            self.confirm.verb(verb || gettext("Print"));
+            self.confirm.icon(icon || "fa-print");
             self.confirm.action = action;
             $("#imprimatur_confirm").modal("show");
         }
         function post(path, body) {
             return OctoPrint.postJson(url(path), body)
                 .done(function (answer) {
-                    self.updateJob(answer.job);
+                    if (answer && answer.job) self.updateJob(answer.job);
                 })
                 .fail(function (xhr) {
                     showRefusal(xhr);
@@ -254,6 +264,21 @@ $(function () {
                     post("jobs/" + job.id + "/print", {});
                 }
             );
+        };
+        self.askToReport = function (job) {
+            askFor(
+                self.jobTitle(job),
+                _.sprintf(gettext("This reports to the chain that copy %(copy)d failed."), job),
+                gettext("Within its free failures the license gives the copy back, and it can be printed once more. The report is public and can't be taken back."),
+                function () {
+                    post("jobs/" + job.id + "/failure", {});
+                },
+                gettext("Report failure"),
+                "fa-exclamation-triangle"
+            );
+        };
+        self.withdraw = function (job) {
+            post("jobs/" + job.id + "/withdraw", {});
         };
         self.dismiss = function (job) {
             OctoPrint.postJson(url("jobs/" + job.id + "/dismiss"), {}).done(function () {
@@ -300,7 +325,12 @@ $(function () {
             return self.settings.settings.plugins.imprimatur;
         };
         self.partName = function (part) {
-            return {node: gettext("Node"), contract: gettext("License contract"), portal: gettext("Portal")}[part];
+            return {
+                node: gettext("Node"),
+                contract: gettext("License contract"),
+                portal: gettext("Portal"),
+                desk: gettext("Key desk")
+            }[part];
         };
         self.check = function () {
             self.checking(true);

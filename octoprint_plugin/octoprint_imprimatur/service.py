@@ -7,21 +7,30 @@ from pathlib import Path
 from typing import Any
 
 from imprimatur.chain.signers import KeySigner
+from imprimatur.device.job import Job
+from imprimatur.device.journal import Journal
 from octoprint_imprimatur import keys
 from octoprint_imprimatur.api import job_json
 from octoprint_imprimatur.catalog import Catalog
 from octoprint_imprimatur.connection import Address, Connection, connect
-from octoprint_imprimatur.flow import Flow
+from octoprint_imprimatur.flow import Flow, is_reportable
 from octoprint_imprimatur.gate import Gate
-from octoprint_imprimatur.journal import Job, Journal
 from octoprint_imprimatur.machine import OctoPrintMachine
 from octoprint_imprimatur.messages import Refused
+from octoprint_imprimatur.old_jobs import OldJobs
+from octoprint_imprimatur.runner import Runner
 
-SETTLE_EVERY = 5.0
-"""Seconds between two looks at a transaction that isn't settled."""
+JOURNAL = "jobs.db"
+"""Beside that of the version before sealed files (`old_jobs`)."""
+SEALED = "sealed"
+"""Folder of the sealed files."""
+BACKUP_EXCLUDES = [JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", SEALED]
+"""The journal holds the keys of prints, which with a sealed file open it."""
+LOOK_EVERY = 5.0
+"""Seconds between two looks at jobs and reports that wait for somebody."""
 OPEN_WITHIN = 10.0
 """Seconds that a request waits for the key at start-up."""
-_log = logging.getLogger("octoprint.plugins.imprimatur.desk")
+_log = logging.getLogger("octoprint.plugins.imprimatur.service")
 
 
 class Keys:
@@ -61,7 +70,7 @@ class Keys:
         raise Refused("key_not_ready")
 
 
-class Desk:
+class Service:
     """Everything that lives from OctoPrint's start-up to its end.
 
     Args:
@@ -82,35 +91,45 @@ class Desk:
         self._push = push
         self._stopping = threading.Event()
         self.keys = Keys(folder)
-        self.journal = Journal(folder / "journal.db")
+        self.journal = Journal(folder / JOURNAL)
+        self.old_jobs = OldJobs(folder)
         self.machine = OctoPrintMachine(printer, files, gate)
-        self.flow = Flow(self.journal, self.connect, self.machine, folder, self._job_changed)
+        self.runner = Runner(self.journal, self.machine, self._job_changed)
+        self.flow = Flow(self.journal, self.connect, self.runner, folder / SEALED, self._job_changed)
         self.catalog = Catalog(self.connect, lambda: self._push({"type": "licenses"}))
         self._progress: dict[str, float | None] = {}
-        self.machine.report_to(self.flow)
-        gate.watch_with(self.flow)
+        self._told: dict[str, dict[str, Any]] = {}
+        self.machine.report_to(self.runner)
+        gate.watch_with(self.runner)
 
     def start(self) -> None:
-        """Put the last run in order, then open the key and read the list in the background."""
-        self.machine.remove_stubs(self.journal.recent())
-        self.flow.recover()
-        threading.Thread(target=self._work, name="imprimatur-desk", daemon=True).start()
+        """End what an older version left; then open the key, go on with open jobs and read the list in the
+        background."""
+        self.machine.remove_stubs(job.id for job in self.journal.recent())
+        try:
+            self.machine.remove_stubs(self.old_jobs.end())
+        except Exception:
+            _log.exception("The jobs of the version before sealed files can't be read.")
+        threading.Thread(target=self._work, name="imprimatur-service", daemon=True).start()
 
     def stop(self) -> None:
         self._stopping.set()
+        self.runner.stop()
 
     def _work(self) -> None:
         self.keys.open()
-        self.catalog.refresh()
+        self.catalog.refresh_soon()
         while not self._stopping.is_set():
             try:
-                self.flow.settle_open()
+                self.flow.continue_open()
+            except Refused as error:
+                _log.info("Open jobs can't be continued yet: %s", error)
             except Exception:
-                _log.exception("Open transactions couldn't be settled.")
-            self._stopping.wait(SETTLE_EVERY)
+                _log.exception("Open jobs couldn't be continued.")
+            self._stopping.wait(LOOK_EVERY)
 
     def connect(self) -> Connection:
-        """Chain and portal by the settings of now.
+        """Chain, portal and desk by the settings of now; nobody is asked anything.
 
         Raises:
             Refused: with the reason.
@@ -118,31 +137,46 @@ class Desk:
         return connect(Address.parse(self.settings()), self.keys.signer())
 
     def print_license(self, id: int, copy: int | None, user: str | None) -> Job:
-        """Begin a print; the portal's names of its file are kept for the record.
+        """Begin a print.
 
         Raises:
             Refused: with the reason.
         """
-        # A license that is newer than the list: read again for its names.
-        card = self.catalog.snapshot.card(id) or self.catalog.refresh().card(id)
-        offer = card.offer if card else None
-        return self.flow.begin(
-            id, name=offer.name if offer else "", number=offer.number if offer else "", copy=copy, user=user
-        )
+        card = self.catalog.snapshot.card(id)
+        return self.flow.begin(id, offer=card.offer if card else None, copy=copy, user=user)
 
     def jobs(self) -> list[dict[str, Any]]:
-        return [self._json(job, self._progress.get(job.id)) for job in self.journal.recent()]
+        """Every job that isn't over, and the latest of the others; newest first."""
+        jobs = [self.job_json(job) for job in self.journal.recent()] + self.old_jobs.listed()
+        return sorted(jobs, key=lambda job: job["created"], reverse=True)
+
+    def job_json(self, job: Job) -> dict[str, Any]:
+        """A job as browsers see it."""
+        return job_json(
+            job,
+            self._progress.get(job.id),
+            active=job.id == self.runner.active,
+            reportable=is_reportable(job),
+        )
+
+    def dismiss(self, job_id: str) -> None:
+        """The operator has read how a job ended."""
+        self.journal.dismiss(job_id)
+        self.old_jobs.dismiss(job_id)
 
     def identity(self) -> dict[str, Any]:
         """Who this printer is, for browsers."""
         settings = self.settings()
         return {"address": self.keys.address, "portal_name": settings["portal_name"] or ""}
 
-    def _json(self, job: Job, progress: float | None) -> dict[str, Any]:
-        return job_json(job, progress, active=job.id == self.flow.active)
-
     def _job_changed(self, job: Job, progress: float | None) -> None:
         self._progress[job.id] = progress
-        self._push({"type": "job", "job": self._json(job, progress)})
-        if progress is None and job.copy is not None:
+        told, told_before = self.job_json(job), self._told.get(job.id)
+        if told == told_before:
+            return
+        self._told[job.id] = told
+        self._push({"type": "job", "job": told})
+        known = told_before or {"state": None, "message": None}
+        if job.copy is not None and (told["state"], told["message"]) != (known["state"], known["message"]):
+            # The license may have a copy less, or more.
             self.catalog.refresh_soon()
