@@ -23,7 +23,7 @@ def test_no_process_is_left(state, number):
     demo.start()
     processes = demo.processes()
     names = demo.command_lines()
-    assert all(part in names for part in ("anvil", "gunicorn", "worker", "octoprint"))
+    assert all(part in names for part in ("anvil", "gunicorn", "app.desk", "worker", "octoprint"))
     contract = demo.facts["contract"]
     code = requests.post(
         demo.facts["chain"],

@@ -8,12 +8,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.launcher.processes import ReservedPort, Services, http_ok, node_answers, run_to_end
+from tools.launcher.processes import ReservedPort, Service, Services, http_ok, node_answers, run_to_end
 from tools.launcher.state import StateFolder
 from tools.launcher.steps import StepFailed, say, step, tail
 from tools.launcher.toolchain import BROWNIE, OCTOPRINT, PORTAL, ROOT, anvil, child_environment
 
-PREFERRED_PORTS = {"chain": 8545, "portal": 8000, "octoprint": 5000}
+PREFERRED_PORTS = {"chain": 8545, "portal": 8000, "desk": 8001, "octoprint": 5000}
 OWNER_EMAIL = "owner@example.org"
 OWNER_NAME = "Aero Spares"
 PRINTER_NAME = "Workshop printer 1"
@@ -55,6 +55,7 @@ class Demo:
         _private_write(settings, json.dumps(self.secrets, indent=2))
         self.chain_url = f"http://127.0.0.1:{self.ports['chain']}"
         self.portal_url = f"http://127.0.0.1:{self.ports['portal']}"
+        self.desk_url = f"http://127.0.0.1:{self.ports['desk']}"
         self.octoprint_url = f"http://127.0.0.1:{self.ports['octoprint']}"
         self.env = child_environment()
 
@@ -75,6 +76,7 @@ class Demo:
         self._start_chain()
         self._prepare_accounts()
         self._deploy()
+        self._prepare_portal()
         self._start_octoprint()
         self._start_portal()
         self._wait()
@@ -127,7 +129,8 @@ class Demo:
                 IMPRIMATUR_OWNER_KEYSTORE=str(self.owner_keystore),
                 IMPRIMATUR_OWNER_PASSWORD_FILE=str(self.owner_keystore.with_suffix(".password")),
                 IMPRIMATUR_OPERATOR=self.operator,
-                IMPRIMATUR_FUND=",".join((self.owner, self.operator, self.printer)),
+                # Printers need no coins: the portal carries what they sign.
+                IMPRIMATUR_FUND=",".join((self.owner, self.operator)),
             )
             book = next(self.deployments.glob("*.json"))
             entries = json.loads(book.read_text())
@@ -143,6 +146,8 @@ class Demo:
             "plugin": {
                 "portal_url": self.portal_url,
                 "portal_name": OWNER_NAME,
+                "desk_url": self.desk_url,
+                "desk_address": self.desk_address,
                 "node_url": self.chain_url,
                 "chain_id": self.chain_id,
                 "contract": self.contract["address"],
@@ -165,59 +170,72 @@ class Demo:
             _private_write(secret, secrets.token_hex(32))
         return {
             "IMPRIMATUR_DATABASE_URL": f"sqlite:///{folder / 'portal.db'}",
-            "IMPRIMATUR_STORAGE": str(folder / "files"),
+            "IMPRIMATUR_STORAGE_URL": (folder / "files").absolute().as_uri(),
             "IMPRIMATUR_SECRET_KEY_FILE": str(secret),
             "IMPRIMATUR_PUBLIC_URL": self.portal_url,
             "IMPRIMATUR_CHAIN_URL": self.chain_url,
             "IMPRIMATUR_DEPLOYMENTS": str(self.deployments),
+            "IMPRIMATUR_DESK_URL": self.desk_url,
         }
 
-    def _start_portal(self) -> None:
-        with step("Portal: database, demo owner, printer; web and worker started"):
+    def _prepare_portal(self) -> None:
+        with step("Portal: database, key desk's keys, demo owner, printer"):
             portal = self._portal_environment()
             flask = [PORTAL.command("flask"), "--app", "app"]
             self._do("portal-setup", [*flask, "db", "upgrade"], **portal)
-            owner = [
-                "add-owner",
-                OWNER_EMAIL,
-                "--name",
-                OWNER_NAME,
-                "--account",
-                self.owner,
-            ]
+            desk = self.state / "desk"
+            public = desk / "public.json"
+            if not public.exists():
+                self._do("portal-setup", [*flask, "desk-keys", desk], **portal)
+            self.desk_address = json.loads(public.read_text())["address"]
+            self.portal_env = portal | {"IMPRIMATUR_DESK_FILE": str(public)}
+            # Files that an older version stored as they came.
+            self._do("portal-setup", [*flask, "seal-files"], **self.portal_env)
+            owner = ["add-owner", OWNER_EMAIL, "--name", OWNER_NAME, "--account", self.owner]
             self._do("portal-setup", [*flask, *owner], self.secrets["owner_password"] + "\n", **portal)
             printer = ["add-printer", OWNER_EMAIL, PRINTER_NAME, self.printer]
             self._do("portal-setup", [*flask, *printer], **portal)
-            # Only the worker is told where the operator's key is.
-            worker = portal | {
+
+    def _start_portal(self) -> None:
+        with step("Portal: web, worker and key desk started"):
+            # Each process is told of the keys that it opens, and of no others.
+            worker = {
                 "IMPRIMATUR_OPERATOR_KEYSTORE": str(self.operator_keystore),
                 "IMPRIMATUR_OPERATOR_PASSWORD_FILE": str(self.operator_keystore.with_suffix(".password")),
             }
-            log = self.logs / "portal-worker.log"
-            self.worker = self.services.start(
-                "The portal's worker", [*flask, "worker"], log, self.env | worker, ROOT
-            )
-            gunicorn = [
-                PORTAL.command("gunicorn"),
-                "app:create_app()",
-                "--worker-class",
-                "gthread",
-                "--workers",
-                "2",
-            ]
-            gunicorn += [
-                "--threads",
-                "4",
-                "--no-control-socket",
-                "--bind",
-                f"127.0.0.1:{self._reserved['portal'].release()}",
-            ]
-            log = self.logs / "portal-web.log"
-            self.web = self.services.start("The portal", gunicorn, log, self.env | portal, ROOT)
+            desk = {
+                "IMPRIMATUR_DESK_KEYSTORE": str(self.state / "desk" / "keystore.json"),
+                "IMPRIMATUR_DESK_VAULT": str(self.state / "desk" / "vault.age"),
+                "IMPRIMATUR_DESK_PASSWORD_FILE": str(self.state / "desk" / "password"),
+            }
+            flask = [PORTAL.command("flask"), "--app", "app", "worker"]
+            self.worker = self._start("The portal's worker", "portal-worker", flask, worker)
+            self.desk = self._start("The key desk", "desk", self._gunicorn("app.desk", "desk", 1), desk)
+            self.web = self._start("The portal", "portal-web", self._gunicorn("app", "portal", 2), {})
+
+    def _gunicorn(self, module: str, port: str, processes: int) -> list[str | Path]:
+        bind = f"127.0.0.1:{self._reserved[port].release()}"
+        return [
+            PORTAL.command("gunicorn"),
+            f"{module}:create_app()",
+            "--worker-class=gthread",
+            f"--workers={processes}",
+            "--threads=4",
+            "--no-control-socket",
+            f"--bind={bind}",
+        ]
+
+    def _start(self, name: str, log: str, argv: Sequence[object], env: dict[str, str]) -> Service:
+        """Start a process of the portal."""
+        return self.services.start(
+            name, argv, self.logs / f"{log}.log", self.env | self.portal_env | env, ROOT
+        )
 
     def _wait(self) -> None:
         with step("Portal answers"):
             self.web.wait_until(lambda: http_ok(f"{self.portal_url}/healthz"), 60)
+        with step("Key desk answers"):
+            self.desk.wait_until(lambda: http_ok(f"{self.desk_url}/healthz"), 60)
         with step("OctoPrint answers and the virtual printer is connected"):
             self.octoprint.wait_until(self._printer_is_operational, 120)
 
@@ -228,6 +246,8 @@ class Demo:
         """Everything that a browser, the story or a test needs to use the demo."""
         summary = {
             "portal": self.portal_url,
+            "desk": self.desk_url,
+            "desk_address": self.desk_address,
             "octoprint": self.octoprint_url,
             "chain": self.chain_url,
             "chain_id": self.chain_id,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tools.launcher.processes import run_to_end
 from tools.launcher.steps import say, tail
-from tools.launcher.system import AGE, CHROMIUM, POSTGRES, SOFTHSM, Program, ensure
+from tools.launcher.system import AGE, CHROMIUM, POSTGRES, S3, SOFTHSM, Program, ensure
 from tools.launcher.toolchain import BROWNIE, OCTOPRINT, PORTAL, ROOT, VERIFY, child_environment
 
 LOGS = ROOT / ".imprimatur" / "test"
@@ -64,8 +64,9 @@ ALL = (
     Suite("library", (_pytest("tests/library"),), lane=1, needs=(AGE, SOFTHSM)),
     Suite("contracts", ((BROWNIE.command("python"), "tools/brownie_cli.py", "test"),), lane=0),
     Suite("reference", (_pytest("tests/reference"),), lane=0),
-    Suite("portal", (_pytest("tests/portal"),), lane=0, needs=(POSTGRES,)),
+    Suite("portal", (_pytest("tests/portal"),), lane=0, needs=(POSTGRES, S3)),
     Suite("plugin", ((OCTOPRINT.command("python"), "-m", "pytest", "tests/plugin"),), lane=0),
+    Suite("delivery", (_pytest("tests/delivery"),), lane=1),
     Suite("e2e", (_pytest("tests/e2e"),), lane=1, needs=(CHROMIUM,)),
 )
 NAMES = tuple(suite.name for suite in ALL)

@@ -13,10 +13,11 @@ from tools.launcher.toolchain import LOGS, ROOT
 
 @dataclass(frozen=True)
 class Program:
-    """How people call it, Debian's package, and where it is found."""
+    """How people call it, Debian's packages, and where it is found."""
 
     name: str
     package: str
+    """Several are separated by spaces."""
     find: Callable[[], str | None]
 
 
@@ -28,6 +29,12 @@ def _chromium() -> str | None:
 def _newest(folder: str, pattern: str) -> str | None:
     found = sorted(Path(folder).glob(pattern))
     return str(found[-1]) if found else None
+
+
+def _all(*names: str) -> str | None:
+    """Where the first is found, when all are."""
+    found = [shutil.which(name) for name in names]
+    return found[0] if all(found) else None
 
 
 def _postgres() -> str | None:
@@ -44,6 +51,19 @@ SOFTHSM = Program("SoftHSM", "softhsm2", _softhsm)
 POSTGRES = Program("PostgreSQL", "postgresql", _postgres)
 
 
+S3 = Program(
+    "OpenStack Swift",
+    "swift-proxy swift-account swift-container swift-object memcached",
+    lambda: _all(
+        "swift-proxy-server",
+        "swift-account-server",
+        "swift-container-server",
+        "swift-object-server",
+        "memcached",
+    ),
+)
+
+
 def ensure(programs: Sequence[Program]) -> None:
     """Install what is missing, when this user may.
 
@@ -53,7 +73,10 @@ def ensure(programs: Sequence[Program]) -> None:
     missing = [program for program in programs if program.find() is None]
     if not missing:
         return
-    names, packages = ", ".join(p.name for p in missing), [p.package for p in missing]
+    names, packages = (
+        ", ".join(p.name for p in missing),
+        [package for p in missing for package in p.package.split()],
+    )
     apt = shutil.which("apt-get")
     if apt is None or os.geteuid() != 0:
         raise StepFailed(f"The tests need {names}. Install: sudo apt-get install {' '.join(packages)}")
