@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from app.services.addresses import checked_address
 from imprimatur.chain.outbox.rules import Finality, UnknownFinality, parse_finality
+from imprimatur.device_auth import origin_of
 from imprimatur.errors import ImprimaturError
 from imprimatur.sealing.keys import check_public_key
 
@@ -246,9 +247,10 @@ def _http_url(env: Mapping[str, str], name: str, default: str) -> str:
 
 
 def _checked_url(name: str, url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SettingInvalid(name, f"{url!r} isn't an http or https URL")
+    try:
+        origin_of(url)
+    except ValueError as error:
+        raise SettingInvalid(name, f"{url!r} isn't an http or https URL") from error
     return url.rstrip("/")
 
 

@@ -85,17 +85,24 @@ class Worker:
 
     def _pass(self) -> tuple[int, str | None]:
         """How much changed, and what keeps it from working."""
-        sent, problem = self._attempt(self._send)
-        read, blind = self._attempt(self._index.step)
-        return sent + read, problem or blind
+        # Each on its own: what keeps one from working mustn't keep the next.
+        duties = (self._collect, self._send, self._index.step)
+        done = [self._attempt(duty) for duty in duties]
+        return sum(changed for changed, _ in done), next((code for _, code in done if code), None)
+
+    def _collect(self) -> int:
+        """Make batches of what devices signed."""
+        if self._batches is None:
+            licenses = self._contracts.licenses()
+            self._batches = RelayBatches(self._sessions, licenses, finality=self._limits.finality)
+        return self._batches.step()
 
     def _send(self) -> int:
-        """Collect what devices signed, and take the outbox a step further."""
-        if self._outbox is None or self._batches is None:
+        """Take the outbox a step further."""
+        if self._outbox is None:
             licenses = self._contracts.licenses()
             self._outbox = order_outbox(self._sessions, licenses, self._signer, self._limits)
-            self._batches = RelayBatches(self._sessions, licenses, finality=self._limits.finality)
-        changed = self._batches.step() + self._outbox.step()
+        changed = self._outbox.step()
         self._tell(self._outbox.alarms())
         return changed
 

@@ -129,9 +129,9 @@ def add_design(
         if known is None:
             raise
         return known, False
-    except BaseException:
+    except BaseException as error:
         session.rollback()
-        store.delete(sealed.storage_key)
+        unsealed.delete_unless_committed(store, sealed, error)
         raise
     return design, True
 

@@ -29,14 +29,15 @@ class SqlEventStore:
         self._sessions = sessions
 
     @contextmanager
-    def _writing(self) -> Iterator[Session]:
+    def _writing(self) -> Iterator[tuple[Session, bool]]:
+        """A session, and whether there is a claim."""
         with self._sessions.begin() as session:
             # PostgreSQL locks the row, SQLite the database, in both cases before anything is read.
-            session.execute(sa.update(ChainClaim).where(ChainClaim.id == ONLY).values(what=ChainClaim.what))
-            yield session
+            own = sa.update(ChainClaim).where(ChainClaim.id == ONLY).values(what=ChainClaim.what)
+            yield session, session.scalar(own.returning(ChainClaim.id)) is not None
 
     def claim(self, what: str) -> None:
-        with self._writing() as session:
+        with self._writing() as (session, _):
             dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
             new = dialect.insert(ChainClaim).values(id=ONLY, what=what)
             session.execute(new.on_conflict_do_nothing(index_elements=["id"]))
@@ -54,8 +55,8 @@ class SqlEventStore:
             return [Block._make(row) for row in session.execute(query)]
 
     def apply(self, rows: Sequence[Row], blocks: Sequence[Block], after: Block | None, keep: int) -> None:
-        with self._writing() as session:
-            _expect(session, after)
+        with self._writing() as (session, claimed):
+            _expect(session, after, claimed)
             if rows:
                 session.execute(sa.insert(ChainEvent), [row._asdict() for row in rows])
             session.execute(sa.insert(ChainBlock), [block._asdict() for block in blocks[-keep:]])
@@ -64,8 +65,8 @@ class SqlEventStore:
 
     def rollback(self, to: Block | None, top: Block) -> None:
         newest = -1 if to is None else to.number
-        with self._writing() as session:
-            _expect(session, top)
+        with self._writing() as (session, claimed):
+            _expect(session, top, claimed)
             touched = picture_drawing.licenses_above(session, newest)
             session.execute(sa.delete(ChainEvent).where(ChainEvent.block_number > newest))
             session.execute(sa.delete(ChainBlock).where(ChainBlock.number > newest))
@@ -84,7 +85,7 @@ class SqlEventStore:
 
     def wipe(self) -> None:
         """Delete all that comes from the chain."""
-        with self._writing() as session:
+        with self._writing() as (session, _):
             for table in TABLES:
                 session.execute(sa.delete(table))
 
@@ -96,7 +97,8 @@ def top(session: Session) -> Block | None:
     return None if found is None else Block._make(found)
 
 
-def _expect(session: Session, after: Block | None) -> None:
+def _expect(session: Session, after: Block | None, claimed: bool) -> None:
+    """Without a claim somebody has deleted all, and the next one may be of something else."""
     found = top(session)
-    if found != after:
+    if found != after or not claimed:
         raise CursorMoved(after, found)

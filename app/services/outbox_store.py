@@ -50,14 +50,17 @@ class SqlStore:
         return found
 
     def queued(self, sender: Sender, most: int) -> list[records.Intent]:
-        return self._select(sender, Intent.state == IntentState.QUEUED, order=Intent.id, most=most)
+        # Orders that nobody knows how to send, such as those of a file that isn't sealed, come last: only
+        # the first `most` are looked at, and these may wait for ever.
+        place = sa.case((Intent.reason.is_not_distinct_from("unexpected"), 1), else_=0)
+        return self._select(sender, Intent.state == IntentState.QUEUED, place, Intent.id, most=most)
 
     def in_flight(self, sender: Sender) -> list[records.Intent]:
-        return self._select(sender, Intent.state.in_(IN_FLIGHT), order=Intent.nonce)
+        return self._select(sender, Intent.state.in_(IN_FLIGHT), Intent.nonce)
 
     def settled_from(self, sender: Sender, nonce: int, most: int) -> list[records.Intent]:
         condition = sa.and_(Intent.state.in_(SETTLED), Intent.nonce >= nonce)
-        return self._select(sender, condition, order=Intent.nonce, most=most)
+        return self._select(sender, condition, Intent.nonce, most=most)
 
     def next_nonce(self, sender: Sender, at_least: int) -> int:
         self._lock(sender)
@@ -145,13 +148,13 @@ class SqlStore:
         self,
         sender: Sender,
         condition: sa.ColumnElement[bool],
-        order: sa.ColumnElement[Any] | InstrumentedAttribute[Any] = Intent.id,
+        *order: sa.ColumnElement[Any] | InstrumentedAttribute[Any],
         most: int | None = None,
     ) -> list[records.Intent]:
         rows = self.session.scalars(
             sa.select(Intent)
             .where(condition, _whose(sender))
-            .order_by(order)
+            .order_by(*order)
             .limit(most)
             .options(selectinload(Intent.attempts))
             .execution_options(populate_existing=True)

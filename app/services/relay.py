@@ -136,7 +136,8 @@ def accept(
             "The message isn't signed by the device that sent it, for this chain and contract. Sign it with "
             "the key of the request."
         )
-    known = relay_rows.by_digest(session, message.digest)
+    seen = relay_rows.look(session, message)
+    known = relay_rows.by_digest(session, message.digest) if seen.is_known else None
     if known is not None:
         _check_sender(known, device)
         if known.state != RelayState.REFUSED or not _in_time(known.deadline, now):
@@ -146,7 +147,7 @@ def accept(
             f"A deadline must be {EARLIEST} seconds to {LATEST // 86_400} days away. Check the device's "
             "clock and sign anew."
         )
-    _check_room(session, message, limits)
+    _check_room(session, limits, seen)
     session.commit()  # No transaction stays open while the node thinks.
     reason = _reason(licenses, message)
     if known is not None:
@@ -200,7 +201,7 @@ def _reason(licenses: PrintLicense, message: Message) -> str | None:
 def _store(
     session: Session, message: Message, document: dict[str, Any], limits: RelayLimits
 ) -> tuple[RelayEntry, bool]:
-    relay_rows.lock(session)
+    relay_rows.lock(session, writes_next=True)
     entry = RelayEntry(
         digest=message.digest,
         kind=message.kind,
@@ -218,7 +219,7 @@ def _store(
         # The same message came twice at once.
         session.rollback()
         return _wait_again(session, message, limits), False
-    _check_room(session, message, limits)
+    _check_room(session, limits, relay_rows.look(session, message))
     session.commit()
     return entry, True
 
@@ -231,7 +232,7 @@ def _wait_again(session: Session, message: Message, limits: RelayLimits) -> Rela
         raise LookupError(f"The message {message.digest} is gone.")
     _check_sender(known, message.device)
     if known.state == RelayState.REFUSED:
-        _check_room(session, message, limits)
+        _check_room(session, limits, relay_rows.look(session, message))
         known.state, known.reason, known.intent_id = RelayState.WAITING, None, None
     session.commit()
     return known
@@ -243,9 +244,8 @@ def _check_sender(known: RelayEntry, device: str) -> None:
         raise WouldBeRefused("CopyNotRefundable" if known.kind == RelayKind.FAILURE else "CopyOutOfOrder")
 
 
-def _check_room(session: Session, message: Message, limits: RelayLimits) -> None:
-    """Raises when somebody has to wait, and undoes what was written; exact inside of the lock."""
-    seen = relay_rows.look(session, message)
+def _check_room(session: Session, limits: RelayLimits, seen: relay_rows.Seen) -> None:
+    """Raises when somebody has to wait, and undoes what was written."""
     refused: RelayRefused
     if not seen.is_issued:
         refused = WouldBeRefused("LicenseNotFound")

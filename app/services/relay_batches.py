@@ -92,7 +92,8 @@ class RelayBatches:
                 good.append((entry, message, forecast.gas))
             else:
                 bad.append((entry, message, forecast.reason))
-        return self._leave_out(bad, head, rules) + self._send(kind, good, head)
+        # First those that go: to look the others up is what a node may refuse.
+        return self._send(kind, good, head) + self._leave_out(bad, head, rules)
 
     def _due(self, kind: RelayKind) -> Sequence[RelayEntry]:
         """What a batch would hold now, oldest first; nothing while it is worth waiting for more."""
@@ -128,6 +129,8 @@ class RelayBatches:
 
     def _leave_out(self, bad: list[tuple[RelayEntry, Message, str]], head: Head, rules: Rules) -> int:
         """Messages that the contract wouldn't take now: done by somebody, refused, or to be seen again."""
+        for entry, _, _ in bad:
+            self._hold(entry)
         found = relay_simulation.places(self._licenses, [message for _, message, _ in bad])
         moved = 0
         for (entry, _, reason), place in zip(bad, found, strict=True):
@@ -137,19 +140,14 @@ class RelayBatches:
             elif head.is_final(place.block, rules.finality):
                 facts = {"transaction_hash": place.transaction, "block_number": place.block}
                 moved += self._settle(entry, state=RelayState.DONE, reason=None, **facts)
-            else:
-                self._hold(entry)
         return moved
 
     def _is_settled(self, entry: RelayEntry, rules: Rules) -> bool:
         """Whether a refusal has lasted so long that it can't be the view of a node that lags behind."""
-        held = self._hold(entry)
-        return self._clock() - held.since >= rules.refused_after
+        return self._clock() - self._held[entry.id].since >= rules.refused_after
 
-    def _hold(self, entry: RelayEntry) -> _Held:
-        held = self._held.setdefault(entry.id, _Held(self._clock(), 0))
-        held.until = self._clock() + LOOK_AGAIN
-        return held
+    def _hold(self, entry: RelayEntry) -> None:
+        self._held.setdefault(entry.id, _Held(self._clock(), 0)).until = self._clock() + LOOK_AGAIN
 
     def _settle(self, entry: RelayEntry, **values: object) -> int:
         self._held.pop(entry.id, None)

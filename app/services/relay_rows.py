@@ -25,31 +25,42 @@ class Seen:
         on_their_way: messages of the device.
         waiting: messages that wait for a batch, of all devices.
         same: digest of an open message of the device about the same copy.
+        is_known: the message itself came before.
     """
 
     is_issued: bool
     on_their_way: int
     waiting: int
     same: str | None
+    is_known: bool
 
 
-def _look() -> sa.Select[str, int, int, str]:
-    issued = sa.select(License.id).join(Intent, License.intent_id == Intent.id)
-    issued = issued.where(License.id == sa.bindparam("license"), Intent.state == IntentState.DONE)
-    other = RelayEntry.digest != sa.bindparam("digest")
-    own = sa.and_(other, RelayEntry.device == sa.bindparam("device"), RelayEntry.state.in_(OPEN))
+def _look() -> sa.Select[str, int, int, int, str, int]:
+    # Of tables: what mapped classes cost beside them is more than the question.
+    entry, intent, license = (row.__table__.c for row in (RelayEntry, Intent, License))
+    issued = sa.select(license.id).where(
+        license.id == sa.bindparam("license"),
+        license.intent_id == intent.id,
+        intent.state == IntentState.DONE,
+    )
+    itself = entry.digest == sa.bindparam("digest")
+    waits = entry.state == RelayState.WAITING
+    own = sa.and_(~itself, entry.device == sa.bindparam("device"), entry.state.in_(OPEN))
     same = sa.and_(
         own,
-        RelayEntry.kind == sa.bindparam("kind"),
-        RelayEntry.license_id == sa.bindparam("license"),
-        RelayEntry.copy == sa.bindparam("copy"),
+        entry.kind == sa.bindparam("kind"),
+        entry.license_id == sa.bindparam("license"),
+        entry.copy == sa.bindparam("copy"),
     )
     count = sa.select(sa.func.count())
     return sa.select(
         issued.scalar_subquery(),
         count.where(own).scalar_subquery(),
-        count.where(other, RelayEntry.state == RelayState.WAITING).scalar_subquery(),
-        sa.select(sa.func.min(RelayEntry.digest)).where(same).scalar_subquery(),
+        # Not as one condition: so all that wait are counted in the index of states alone.
+        count.where(waits).scalar_subquery(),
+        count.where(itself, waits).scalar_subquery(),
+        sa.select(sa.func.min(entry.digest)).where(same).scalar_subquery(),
+        count.where(itself).scalar_subquery(),
     )
 
 
@@ -72,8 +83,8 @@ def look(session: Session, message: Message) -> Seen:
         "device": message.device,
         "digest": message.digest,
     }
-    issued, on_their_way, waiting, same = session.execute(_LOOK, about).one()
-    return Seen(issued is not None, on_their_way, waiting, same)
+    issued, on_their_way, waiting, it_waits, same, known = session.execute(_LOOK, about).one()
+    return Seen(issued is not None, on_their_way, waiting - it_waits, same, known > 0)
 
 
 def by_digest(session: Session, digest: str) -> RelayEntry | None:
@@ -81,7 +92,13 @@ def by_digest(session: Session, digest: str) -> RelayEntry | None:
     return session.scalar(_BY_DIGEST, {"digest": digest})
 
 
-def lock(session: Session) -> None:
-    """Until the transaction ends nobody else takes a message in, so that limits are exact."""
-    # SQLite has one writer. Whoever writes nothing at all has its lock already.
-    session.execute(_ADVISORY if session.get_bind().dialect.name == "postgresql" else _NOTHING)
+def lock(session: Session, writes_next: bool = False) -> None:
+    """Until the transaction ends nobody else takes a message in, so that limits are exact.
+
+    `writes_next`: before anything is read, the caller writes.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(_ADVISORY)
+    elif not writes_next:
+        # SQLite has one writer. Whoever writes nothing at all has its lock already.
+        session.execute(_NOTHING)

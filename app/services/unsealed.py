@@ -51,12 +51,22 @@ def take_over(session: Session, store: FileStore, design: Design, sealed: Stored
         values = {"plain_key": Design.storage_key, **asdict(sealed)}
         taken = session.scalar(sa.update(Design).where(unsealed).values(values).returning(Design.id))
         session.commit()
-    except BaseException:
+    except BaseException as error:
         session.rollback()
-        store.delete(sealed.storage_key)
+        delete_unless_committed(store, sealed, error)
         raise
     session.refresh(design)
     if taken is None:
+        store.delete(sealed.storage_key)
+
+
+def delete_unless_committed(store: FileStore, sealed: StoredSealed, error: BaseException) -> None:
+    """Delete the sealed file of a commit that failed.
+
+    When the connection was lost, nobody knows whether the database has the row: then the file stays, since
+    a file without a row can be opened by nobody, and a row without its file can never be printed.
+    """
+    if not (isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated):
         store.delete(sealed.storage_key)
 
 

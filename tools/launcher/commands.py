@@ -14,6 +14,8 @@ from tools.launcher.steps import StepFailed, say
 from tools.launcher.toolchain import BROWNIE, OCTOPRINT, PORTAL, ROOT, VERIFY, child_environment, install
 
 DEFAULT_STATE = ROOT / ".imprimatur" / "demo"
+KILLED_PORTALS = 3
+"""Seeds of `chaos` with which a portal's processes are killed."""
 BENCHMARKS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
 
 
@@ -40,9 +42,9 @@ def _lock(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _tool(words: list[str]) -> int:
+def _tool(words: list[str], **env: str) -> int:
     """One of our own tools, in the portal's environment."""
-    return run_to_end([PORTAL.command("python"), *words], sys.stdout, child_environment(), ROOT)[0]
+    return run_to_end([PORTAL.command("python"), *words], sys.stdout, child_environment() | env, ROOT)[0]
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -60,7 +62,13 @@ def _chaos(arguments: argparse.Namespace) -> int:
     install(PORTAL)
     wanted = {"--seeds": arguments.seeds, "--first": arguments.first}
     options = [word for name, value in wanted.items() if value is not None for word in (name, str(value))]
-    return _tool(["-m", "tools.chaos", *options])
+    first, seeds = arguments.first or 1, KILLED_PORTALS if arguments.seeds is None else arguments.seeds
+    portals = ",".join(str(seed) for seed in range(first, first + seeds))
+    killed = ["-m", "pytest", "tests/delivery/test_killed_processes.py", "-s", "-q"]
+    outcomes = [_tool(["-m", "tools.chaos", *options])]
+    if portals:
+        outcomes.append(_tool(killed, IMPRIMATUR_KILL_SEEDS=portals))
+    return max(outcomes)
 
 
 def _bench(arguments: argparse.Namespace) -> int:
@@ -144,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("fuzz", help="the contracts' tests and invariants for long, with new seeds")
     command.set_defaults(run=_fuzz)
 
-    command = commands.add_parser("chaos", help="attack the outbox: simulation, real node, SIGKILL")
+    command = commands.add_parser("chaos", help="attack outbox and portal: simulation, real node, SIGKILL")
     command.add_argument("--seeds", type=int, help="how many against the real node")
     command.add_argument("--first", type=int, help="the first seed")
     command.set_defaults(run=_chaos)
