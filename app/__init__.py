@@ -13,7 +13,6 @@ from app.extensions import alembic, csrf, db, users
 from app.extensions import security as accounts
 from app.ids import AddressConverter, HashConverter, RowConverter
 from app.runtime import Runtime
-from app.services.explorer import BlockTimes, Explorer
 from app.services.storage import open_store
 from app.web import account, dashboard, designs, licenses, printers
 
@@ -41,7 +40,6 @@ def create_app(options: settings.Settings | None = None, provider: "BaseProvider
         settings=options,
         chain=ChainConnection(options.chain_url, options.deployments, provider),
         files=open_store(options.storage_url),
-        explorer=Explorer(BlockTimes()),
     )
     logs.init_app(app)
     security.init_app(app)

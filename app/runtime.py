@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from flask import current_app
 
 from app.chain import ChainConnection
-from app.services.explorer import Explorer
 from app.services.storage import FileStore
 from app.settings import Settings
 
@@ -17,7 +16,6 @@ class Runtime:
     settings: Settings
     chain: ChainConnection
     files: FileStore
-    explorer: Explorer
 
 
 def runtime() -> Runtime:

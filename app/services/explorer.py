@@ -196,13 +196,3 @@ def _numbered(session: Session, text: str) -> list[str]:
         return sorted(found)
     query = sa.select(ChainLicense.id).where(ChainLicense.number == whole).limit(MOST_KNOWN)
     return sorted(found | set(session.scalars(query)))
-
-
-class BlockTimes:
-    """Nothing: times stand in the index."""
-
-
-class Explorer:
-    """Nothing: the functions above need no state."""
-
-    def __init__(self, _times: BlockTimes) -> None: ...

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from app.models import Design, Intent, IntentState, License, Printer, User
 from app.services.accounts import Permission, permission_of
@@ -224,9 +224,12 @@ def suggest_number(session: Session, owner: User, year: int) -> str:
 
 
 def licenses_of(session: Session, owner: User) -> Sequence[License]:
-    """An owner's licenses, newest first."""
+    """An owner's licenses, newest first, with their intents and designs."""
     return session.scalars(
-        sa.select(License).where(License.owner_id == owner.id).order_by(License.intent_id.desc())
+        sa.select(License)
+        .where(License.owner_id == owner.id)
+        .order_by(License.intent_id.desc())
+        .options(joinedload(License.intent), joinedload(License.design))
     ).all()
 
 

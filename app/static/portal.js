@@ -41,7 +41,10 @@ function preview(form, ticket) {
     show("sha", `SHA-256 ${design.dataset.sha}`);
     show("printer", printer.text);
     show("address", printer.dataset.address);
-    show("copies", Number(form.copies.value || 0).toLocaleString(ticket.dataset.language));
+    const copies = Number(form.copies.value || 0);
+    const unit = ticket.querySelector("[data-show=unit]");
+    show("copies", copies.toLocaleString(ticket.dataset.language));
+    unit.textContent = copies === 1 ? unit.dataset.one : unit.dataset.many;
     show(
       "last_day",
       day

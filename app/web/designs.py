@@ -66,9 +66,9 @@ def receive() -> tuple[Response, int] | Response:
         return problem(503, sentences.refusal(error))
     except designs.Interrupted as error:
         return problem(400, sentences.refusal(error))
-    except StorageFailed as error:
+    except (StorageFailed, OSError) as error:  # an object store that is away, a full disk
         log.error("storage_failed", error=str(error))
-        return problem(503, sentences.refusal(error))
+        return problem(503, sentences.refusal(StorageFailed(str(error))))
     except designs.UploadRefused as error:
         return problem(422, sentences.refusal(error))
     location = url_for("designs.show", id=design.id, known=None if is_new else 1)

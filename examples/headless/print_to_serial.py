@@ -99,6 +99,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     options = _options()
     try:
+        _require_places(options)
         with _alone(options.profile), closing(Journal(options.profile / "journal.db")) as journal:
             licenses, delivery = _delivery(options, journal)
             delivery.recover()
@@ -117,6 +118,19 @@ def main() -> int:
     except KeyboardInterrupt:
         print("Stopped. The same command goes on where this was.", file=sys.stderr)
     return 1
+
+
+def _require_places(options: argparse.Namespace) -> None:
+    """Folder and printer are there before a copy is paid. Raises CannotPrint."""
+    if not options.profile.is_dir():
+        raise CannotPrint(f"There is no folder {options.profile}: `imprimatur enrol` makes it.")
+    path: Path | None = options.to
+    if path is None or _is_port(path):
+        return
+    if path.absolute().is_relative_to("/dev"):
+        raise CannotPrint(f"There is no serial port {path}. No copy was used; is the printer switched on?")
+    if path.exists() or not path.parent.is_dir():
+        raise CannotPrint(f"{path} can't be made: it exists, or its folder doesn't. No copy was used.")
 
 
 @contextmanager
@@ -212,9 +226,11 @@ def _delivery(options: argparse.Namespace, journal: Journal) -> tuple[PrintLicen
 
 def _printer(options: argparse.Namespace) -> Printer:
     path: Path = options.to
-    if path.exists() and stat.S_ISCHR(path.stat().st_mode):
-        return SerialPrinter(str(path), options.baud)
-    return FilePrinter(path)
+    return SerialPrinter(str(path), options.baud) if _is_port(path) else FilePrinter(path)
+
+
+def _is_port(path: Path) -> bool:
+    return path.exists() and stat.S_ISCHR(path.stat().st_mode)
 
 
 def _since(started: float) -> int:
@@ -251,7 +267,8 @@ def _options() -> argparse.Namespace:
         "--profile", type=Path, required=True, help="folder that `imprimatur enrol` has filled"
     )
     parser.add_argument("--node", required=True, help="JSON-RPC address of a chain node")
-    parser.add_argument("--address-book", type=Path, default=Path("deployments"), help="contracts to trust")
+    book = Path(os.environ.get("IMPRIMATUR_DEPLOYMENTS", "deployments"))
+    parser.add_argument("--address-book", type=Path, default=book, help="contracts to trust")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--to", type=Path, help="serial port, or a file to make")
     what.add_argument(

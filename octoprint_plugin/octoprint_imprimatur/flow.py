@@ -174,7 +174,9 @@ class Flow:
         pays = self._journal.in_states(*UNSETTLED) or self._is_reporting()
         delivery = self._delivery(connection, _payer(connection) if pays else None)
         before = {job.id: job for job in self._journal.recent()}
-        delivery.settle_open()
+        # What the runner's thread advances is signed anew there, when a copy went to another printer.
+        active = self._runner.active
+        delivery.settle_open(() if active is None else (active,))
         for job in self._journal.in_states(State.VERIFIED, State.CONSUMED):
             if job.id != self._runner.active and time.monotonic() >= self._due.get(job.id, 0.0):
                 self._due[job.id] = time.monotonic() + _pause_after(delivery, job)

@@ -99,19 +99,22 @@ class OctoPrintMachine:
         if session is None or runner is None or session.ended or session.licensed is None:
             return
         of_ours = bool(payload) and payload.get("path") == session.stub
-        if event == Events.PRINT_DONE and of_ours:
-            runner.print_done(session.job.id)
-        elif event == Events.PRINT_CANCELLED and of_ours:
-            # A file that can't be read on makes OctoPrint cancel the print.
-            runner.print_ended(session.job.id, cancelled=not session.licensed.broken)
-        elif (event == Events.PRINT_FAILED and of_ours) or (
+        done = event == Events.PRINT_DONE and of_ours
+        cancelled = event == Events.PRINT_CANCELLED and of_ours
+        failed = (event == Events.PRINT_FAILED and of_ours) or (
             # A connection lost while paused brings no PRINT_FAILED.
             event == Events.DISCONNECTED and not compat.is_current(self._printer, session.licensed)
-        ):
-            runner.print_ended(session.job.id, cancelled=False)
-        else:
-            return
-        self._end(session)
+        )
+        try:
+            if done:
+                runner.print_done(session.job.id)
+            elif cancelled or failed:
+                # A file that can't be read on makes OctoPrint cancel the print.
+                runner.print_ended(session.job.id, cancelled=cancelled and not session.licensed.broken)
+        finally:
+            # Also when the journal can't be written: the printer is free again.
+            if done or cancelled or failed:
+                self._end(session)
 
     def _end(self, session: _Session) -> None:
         session.ended = True

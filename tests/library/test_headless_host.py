@@ -366,7 +366,9 @@ def test_a_licensed_print_into_files(machine, served, chain, tmp_path):
 def test_a_file_that_is_there_is_kept_and_the_copy_too(machine, license, chain, tmp_path):
     target = tmp_path / "part"
     target.write_text("mine")
-    assert machine.run(license, "--to", target)[0] == 1
+    code, _, problem = machine.run(license, "--to", target)
+    assert (code, uses(chain, license)) == (1, [])
+    assert "No copy was used" in problem
     assert target.read_text() == "mine"
     assert machine.run(license, "--to", tmp_path / "other")[0] == 0
     assert uses(chain, license) == [1]
@@ -481,6 +483,22 @@ def test_faults_on_the_way_are_lived_through(machine, license, served, chain, tm
     assert (tmp_path / "part").read_bytes() == PART
     assert uses(chain, license) == [1]
     assert len(served.outcomes) == 1
+
+
+def test_a_printer_that_isnt_plugged_in_costs_nothing(machine, license, chain):
+    """And no file is made in its place."""
+    port = Path(f"/dev/tty{secrets.token_hex(4)}")
+    code, _, problem = machine.run(license, "--to", port)
+    assert (code, uses(chain, license)) == (1, [])
+    assert "no serial port" in problem
+    assert not port.exists()
+
+
+def test_a_profile_that_isnt_there(machine, license, tmp_path):
+    machine.line[machine.line.index("--profile") + 1] = tmp_path / "none"
+    code, _, problem = machine.run(license, "--to", tmp_path / "part")
+    assert code == 1
+    assert "imprimatur enrol" in problem
 
 
 def test_another_contract_than_the_trusted_one(machine, license):

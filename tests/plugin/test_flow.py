@@ -435,6 +435,26 @@ def test_a_copy_that_came_too_late_doesnt_start_by_itself(shop: Shop) -> None:
     assert shop.machine.started == []
 
 
+def test_a_copy_that_went_to_another_printer_is_replaced_by_the_next_one(
+    chain: Chain, portal: DeliveryPortal, owner: KeySigner, tmp_path: Path, shop: Shop
+) -> None:
+    """Two printers with one key; the look in the background leaves the one that is being prepared alone."""
+    license = shop.issue(copies=2)
+    (tmp_path / "other").mkdir()
+    other = Shop(chain, portal, owner, tmp_path / "other")
+    other.signer = shop.signer
+    # What the first one signed gets lost on its way, and the second one pays for the same copy.
+    shop.portal.carries = False
+    job = shop.wait_for(shop.begin(license), "settling")
+    shop.portal.waiting.clear()
+    shop.portal.reset()
+    assert other.run(license).copy == 1
+    while shop.runner.is_busy:
+        shop.flow.continue_open()
+    assert (shop.job(job).state, shop.job(job).copy) == (State.ARMED, 2)
+    other.journal.close()
+
+
 # The key desk --------------------------------------------------------------------------------------------
 
 

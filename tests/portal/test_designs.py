@@ -1,5 +1,6 @@
 """Taking in print files."""
 
+import errno
 import hashlib
 import io
 import threading
@@ -8,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -176,6 +178,25 @@ def test_a_failing_database_leaves_no_file(
     assert stored(app) == []
 
 
+def test_a_commit_that_nobody_knows_of_keeps_the_file(
+    app: Flask, session: Session, owner: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database has the row, and the connection broke before it said so."""
+    commit = session.commit
+
+    def cut() -> None:
+        commit()
+        raise sa.exc.OperationalError("COMMIT", {}, Exception("gone"), connection_invalidated=True)
+
+    monkeypatch.setattr(session, "commit", cut)
+    store = app.extensions["imprimatur"].files
+    with pytest.raises(sa.exc.OperationalError):
+        designs.add_design(session, store, DESK.recipient, owner.user, "a.gcode", io.BytesIO(GCODE), 10**9)
+    monkeypatch.undo()
+    design = session.scalars(sa.select(Design)).one()
+    assert opened(app, design) == GCODE
+
+
 def test_the_same_file_twice_at_once(app: Flask, owner: Party) -> None:
     store, user = app.extensions["imprimatur"].files, owner.user
     results: list[int] = []
@@ -232,10 +253,13 @@ def test_without_a_desk_nothing_is_read(
         db.engine.dispose()
 
 
-def test_a_storage_that_fails(app: Flask, owner: Party, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error", [StorageFailed("secret bucket name"), OSError(errno.ENOSPC, "No space left", "bucket")]
+)
+def test_a_storage_that_fails(app: Flask, owner: Party, error: Exception) -> None:
     class Failing:
         def new(self) -> None:
-            raise StorageFailed("secret bucket name")
+            raise error
 
     facts = app.extensions["imprimatur"]
     app.extensions["imprimatur"] = replace(facts, files=Failing())

@@ -154,6 +154,19 @@ def test_writing_after_another_block_is_refused(store: EventStore) -> None:
     assert (store.top(), events_in(store)) == (block(1), [row(1)])
 
 
+def test_writing_without_a_claim_is_refused(sessions: sessionmaker[Session]) -> None:
+    """A rebuilding was killed after it had deleted all: who goes on must claim anew."""
+    store = SqlEventStore(sessions)
+    store.claim("this")
+    store.wipe()
+    with pytest.raises(CursorMoved):
+        store.apply([row(1)], [block(1)], None, keep=9)
+    assert (store.top(), store.claimed()) == (None, None)
+    store.claim("that")
+    store.apply([row(1)], [block(1)], None, keep=9)
+    assert store.top() == block(1)
+
+
 def test_writing_is_all_or_nothing(sessions: sessionmaker[Session], monkeypatch: pytest.MonkeyPatch) -> None:
     store = SqlEventStore(sessions)
     store.claim("this")

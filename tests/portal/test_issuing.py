@@ -9,8 +9,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
-from portal.stage import Party, TestChain, refreshed, sign_in
+from portal.stage import Party, TestChain, queue, refreshed, sign_in
 from sqlalchemy.orm import Session
 
 from app import create_app
@@ -302,3 +303,23 @@ def test_printers(app: Flask, owner: Party, rival: Party, machine: KeySigner) ->
     again = owner.post("/printers", name="Other", address=machine.address)
     assert "already in your list as “Mk 4”" in again.get_data(as_text=True)
     assert rival.post("/printers", name="Same wallet", address=machine.address).status_code == 302
+
+
+@pytest.mark.parametrize("path", ["/", "/licenses"])
+def test_more_licenses_arent_more_questions(app: Flask, session: Session, owner: Party, path: str) -> None:
+    asked: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        asked.append(statement)
+
+    def questions() -> int:
+        asked.clear()
+        assert owner.client.get(path).status_code == 200
+        return len(asked)
+
+    with app.app_context():
+        sa.event.listen(db.engine, "before_cursor_execute", note)
+    queue(session, owner.signer.address, ["A-1"])
+    few = questions()
+    queue(session, owner.signer.address, [f"B-{n}" for n in range(9)])
+    assert questions() == few

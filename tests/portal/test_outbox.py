@@ -18,9 +18,11 @@ from app.models.base import now
 from app.services import issuing
 from app.services.issuing import Terms
 from app.services.outbox import Orders, order_outbox
+from app.services.relay_batches import RelayBatches
 from app.settings import Settings
 from imprimatur.chain.outbox import records
 from imprimatur.chain.print_license import Order
+from imprimatur.chain.rpc import NodeRefused
 from imprimatur.chain.signers import KeySigner, SignerUnusable
 from imprimatur.license_id import number_from_text
 
@@ -58,6 +60,21 @@ def test_the_node_is_down(
     while worker.step():
         pass
     assert refreshed(session, license).intent.state is IntentState.DONE
+
+
+def test_a_relay_that_cant_work_keeps_no_order_waiting(
+    session: Session, worker: Worker, license: License, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_batches: RelayBatches) -> int:
+        raise NodeRefused(-32005, "query exceeds max block range")
+
+    monkeypatch.setattr(RelayBatches, "step", refuse)
+    while worker.step():
+        pass
+    assert refreshed(session, license).intent.state is IntentState.DONE
+    told = session.get(WorkerStatus, 1)
+    assert told is not None
+    assert told.problem == "node_refused"
 
 
 def test_orders_wait_while_the_node_is_down(

@@ -117,6 +117,23 @@ def test_only_from_the_state_that_was_seen(transactions: Transactions) -> None:
     assert found.state is State.DONE
 
 
+def test_what_nobody_can_send_comes_last(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Only the first few are looked at, so that they would keep all others waiting for ever."""
+    for url in (f"sqlite:///{tmp_path / 'last.db'}", request.getfixturevalue("postgres")):
+        engine = sa.create_engine(url)
+        Base.metadata.drop_all(engine)
+        Base.metadata.create_all(engine)
+        transactions = outbox_store.transactions(sessionmaker(engine))
+        with transactions() as store:
+            before = [store.add(SENDER, f"issue:{place}", None) for place in range(4)]
+        with transactions() as store:
+            for intent in before[:3]:
+                assert store.update(SENDER, replace(intent, reason="unexpected"), intent)
+        with transactions() as store:
+            assert [intent.key[-1] for intent in store.queued(SENDER, 2)] == ["3", "0"]
+        engine.dispose()
+
+
 def test_nonces_are_never_given_twice(transactions: Transactions) -> None:
     with transactions() as store:
         assert store.next_nonce(SENDER, 4) == 4

@@ -668,3 +668,24 @@ def test_the_worker_is_killed_between_any_two_steps(stage: RelayStage) -> None:
         assert set(stage.states()) == {DONE}
         assert all(len(on_chain(stage, signed)) == 1 for _, signed in uses)
     assert len(stage.intents()) == 5
+
+
+def test_what_a_node_wont_look_up_keeps_nobody_waiting(
+    stage: RelayStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many nodes refuse to search all blocks, which only a refused message makes necessary."""
+    (bad, (good, signed)) = fresh(stage, 2)
+    stage.slip_in(*wrong_copy(stage, *bad))
+    stage.send(good, signed)
+
+    def refuse(*_: object) -> None:
+        raise NodeRefused(-32005, "query exceeds max block range")
+
+    monkeypatch.setattr(relay_simulation, "places", refuse)
+    with pytest.raises(NodeRefused):
+        stage.batches.step()
+    assert stage.states() == [("waiting", None), ("sent", None)]
+    assert stage.batches.step() == 0  # The other one waits a moment until it is looked up again.
+    monkeypatch.undo()
+    stage.settle()
+    assert stage.states()[1] == DONE

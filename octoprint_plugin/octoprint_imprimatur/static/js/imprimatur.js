@@ -31,6 +31,11 @@ $(function () {
         return address ? address.slice(0, 8) + "…" + address.slice(-6) : "";
     }
 
+    /* With the decimal mark of the operator's language. */
+    function decimal(number, digits) {
+        return number.toLocaleString(LOCALE.replace("_", "-"), {maximumFractionDigits: digits});
+    }
+
     function duration(seconds) {
         var minutes = Math.max(1, Math.round(seconds / 60));
         var hours = Math.floor(minutes / 60);
@@ -124,8 +129,8 @@ $(function () {
             };
             if (license.print_time) add("fa-clock", duration(license.print_time), gettext("Print time"));
             if (license.material) add("fa-tint", license.material, gettext("Material"));
-            if (license.filament) add("fa-weight", license.filament.toFixed(1) + " g", gettext("Filament"));
-            if (license.layer_height) add("fa-layer-group", license.layer_height + " mm", gettext("Layer height"));
+            if (license.filament) add("fa-weight", decimal(license.filament, 1) + " g", gettext("Filament"));
+            if (license.layer_height) add("fa-layer-group", decimal(license.layer_height, 2) + " mm", gettext("Layer height"));
             if (license.size) add("fa-file", formatSize(license.size), gettext("Size"));
             if (license.valid_until) {
                 var until = new Date(license.valid_until * 1000).toLocaleDateString();
