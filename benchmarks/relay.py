@@ -1,6 +1,6 @@
 """The relay against sending pre-signed batches: prints per second on the same kind of node.
 
-    python -m benchmarks.relay [--entries 2048] [--rounds 3] [--batch 128] [--block-time 2]
+    python -m benchmarks.relay [--entries 4096] [--rounds 3] [--batch 128] [--block-time 2]
 
 The peer broadcasts transactions of `useLicensesSigned` that were signed beforehand, with as many entries
 each, as fast as the node takes them, and waits for the last receipt. The relay has the same signed uses, each
@@ -61,7 +61,7 @@ GOAL = 0.5
 class Work:
     """Licenses on a fresh node, and a signed use of each."""
 
-    url: str
+    rpc: HttpRpc
     licenses: PrintLicense
     owner: str
     operator: KeySigner
@@ -95,7 +95,7 @@ def prepare(rpc: HttpRpc, entries: int) -> Work:
         recipient, serial, commitment = (secrets.token_bytes(32) for _ in range(3))
         use = Use(order.id, FILE, 1, recipient, serial, commitment, deadline)
         uses.append(sign_use(devices[place % DEVICES], domain, use))
-    return Work(rpc.url, licenses, owner.address, operator, uses, devices)
+    return Work(rpc, licenses, owner.address, operator, uses, devices)
 
 
 def database(folder: Path, work: Work) -> sessionmaker[Session]:
@@ -124,9 +124,9 @@ def database(folder: Path, work: Work) -> sessionmaker[Session]:
     return sessions
 
 
-def send_raw(work: Work, batch: int) -> float:
+def send_raw(work: Work, batch: int, block_time: float) -> float:
     """Seconds until the last of the pre-signed transactions is mined."""
-    rpc = work.licenses.rpc
+    rpc = work.rpc
     fees, made = transactions.suggest_fees(rpc), []
     for nonce, first in enumerate(range(0, len(work.uses), batch)):
         uses = work.uses[first : first + batch]
@@ -135,6 +135,7 @@ def send_raw(work: Work, batch: int) -> float:
         fields = transactions.build(CHAIN, nonce, work.licenses.address, call, gas, fees)
         raw, hash = work.operator.sign_transaction(fields)
         made.append(("0x" + raw.hex(), hash))
+    wait_for_a_block(work.rpc, block_time)
     started = time.perf_counter()
     for bytes_, _ in made:
         rpc.call("eth_sendRawTransaction", [bytes_])
@@ -153,9 +154,9 @@ def take_in(
             relay.accept(session, licenses, device, RelayKind.USE, message, time.time(), limits)
 
 
-def carry(work: Work, batch: int, whole: bool) -> tuple[float, float]:
-    """Seconds until every entry is done, and until all were taken in; the former from the start, or (`whole`
-    False) from the latter."""
+def carry(work: Work, batch: int, block_time: float, whole: bool) -> tuple[float, float]:
+    """Seconds until every entry is done, with intake (`whole`) or from its end; and those of intake alone, which
+    a `whole` run doesn't know."""
     entries = len(work.uses)
     limits = RelayLimits(waiting=entries + 1, per_device=entries + 1, batch=batch)
     with tempfile.TemporaryDirectory() as folder:
@@ -164,25 +165,38 @@ def carry(work: Work, batch: int, whole: bool) -> tuple[float, float]:
         sent = [(work.device(place), document(use)) for place, use in enumerate(work.uses)]
         batches = RelayBatches(sessions, work.licenses, limits)
         outbox = order_outbox(sessions, work.licenses, work.operator)
-        node, contract = work.url, work.licenses.address
+        node, contract = work.rpc.url, work.licenses.address
         context = multiprocessing.get_context("fork")
         web = [
             context.Process(target=take_in, args=(url, node, contract, sent[place::WEB_PROCESSES], limits))
             for place in range(WEB_PROCESSES)
         ]
+        if whole:
+            wait_for_a_block(work.rpc, block_time)
         started = time.perf_counter()
         for process in web:
             process.start()
         while not whole and any(process.is_alive() for process in web):
             time.sleep(0.01)
-        taken_in, began = 0.0, time.perf_counter()
+        taken_in = time.perf_counter() - started
+        if not whole:
+            wait_for_a_block(work.rpc, block_time)
+        began = time.perf_counter()
         while finished(sessions) < entries:
-            if not taken_in and not any(process.is_alive() for process in web):
-                assert all(process.exitcode == 0 for process in web)
-                taken_in = time.perf_counter() - started
+            assert all(process.exitcode in (None, 0) for process in web)
             if not batches.step() + outbox.step():
                 time.sleep(POLL)
-        return time.perf_counter() - (started if whole else began), taken_in
+        seconds = time.perf_counter() - (started if whole else began)
+        for process in web:
+            process.join()
+        return seconds, taken_in
+
+
+def wait_for_a_block(rpc: HttpRpc, block_time: float) -> None:
+    """So that both sides have the same time until the next one."""
+    before = rpc.call("eth_blockNumber", [])
+    while block_time and rpc.call("eth_blockNumber", []) == before:
+        time.sleep(0.005)
 
 
 def finished(sessions: sessionmaker[Session]) -> int:
@@ -205,9 +219,9 @@ def compare(name: str, arguments: argparse.Namespace, block_time: float) -> tupl
                     rpc.call("evm_setAutomine", [False])
                     rpc.call("evm_setIntervalMining", [block_time])
                 if side == "peer":
-                    times[side].append(send_raw(work, batch))
+                    times[side].append(send_raw(work, batch, block_time))
                     continue
-                seconds, taken_in = carry(work, batch, whole=side == "whole")
+                seconds, taken_in = carry(work, batch, block_time, whole=side == "whole")
                 times[side].append(seconds)
                 if side == "worker":
                     times["intake"].append(taken_in)
@@ -225,7 +239,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--entries", type=int, default=2048)
+    parser.add_argument("--entries", type=int, default=4096)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch", type=int, default=RelayLimits().batch)
     parser.add_argument("--block-time", type=int, default=2)

@@ -74,6 +74,9 @@ def state(id: str) -> Any:
     facts = _facts(_mine(id))
     if request.args.get("seen") == facts["version"]:
         return "", 204  # nothing to swap: what the reader points at stays where it is
+    if "waiting" in request.args and facts["intent"].state is IntentState.DONE:
+        # Issued just now: what can be done with it stands on the whole page.
+        return "", 200, {"HX-Refresh": "true"}
     return render_template("licenses/_state.html", **facts)
 
 

@@ -79,8 +79,8 @@ TEXTS = {
     "ready": "Copy %(copy)s is paid and ready to be printed.",
     "file_pending": "Copy %(copy)s is paid and not lost, but its file can't be used (%(trouble)s). "
     "Print it again when that is put right.",
-    "withheld": "Copy %(copy)s is paid, but the key desk withholds its key (%(refusal)s). Report the "
-    "failure: the license gives the copy back.",
+    "withheld": "Copy %(copy)s is paid, but the key desk withholds its key (%(refusal)s). It is asked "
+    "again meanwhile. Report the failure, and the license gives the copy back.",
     "withheld_dispute": "Copy %(copy)s is paid, but the key desk withholds its key (%(refusal)s), and the "
     "license has no free failure left. Ask the owner to replace the copy; the desk's signed answers are "
     "kept.",
@@ -96,7 +96,8 @@ TEXTS = {
     "finished": "Copy %(copy)s was printed.",
     "interrupted": "The printer was stopped during the print. Copy %(copy)s was used. Take the part off the "
     "bed and report the failure.",
-    "cancelled": "The print was cancelled while the part was being made. Copy %(copy)s was used.",
+    "cancelled": "The print was cancelled while the part was being made. Copy %(copy)s was used. Report "
+    "the failure if the license should give it back.",
     "print_failed": "The print failed while the part was being made. Copy %(copy)s was used. Report the "
     "failure.",
     "wrong_content": "Copy %(copy)s is paid, but what was sealed isn't the licensed file. Nothing was "

@@ -306,6 +306,7 @@ def test_printers(app: Flask, owner: Party, rival: Party, machine: KeySigner) ->
 
 
 @pytest.mark.parametrize("path", ["/", "/licenses"])
+@pytest.mark.usefixtures("design")
 def test_more_licenses_arent_more_questions(app: Flask, session: Session, owner: Party, path: str) -> None:
     asked: list[str] = []
 

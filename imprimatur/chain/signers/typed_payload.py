@@ -58,8 +58,11 @@ def _separator(domain: tuple[tuple[str, Any], ...]) -> bytes:
 
 
 def _word(kind: str, value: Any) -> bytes:
-    if kind in _BITS and type(value) is int and 0 <= value < 1 << _BITS[kind]:
-        return value.to_bytes(_WORD, "big")
+    is_number = isinstance(value, int) and not isinstance(
+        value, bool
+    )  # True is no number, Brownie's Wei is one
+    if kind in _BITS and is_number and 0 <= value < 1 << _BITS[kind]:
+        return int(value).to_bytes(_WORD, "big")
     if kind == "bytes32" and isinstance(value, bytes) and len(value) == _WORD:
         return value
     if kind == "address" and isinstance(value, str) and value[:2] == "0x":

@@ -150,7 +150,7 @@ $(function () {
                 FAILED: gettext("Print not completed"),
                 ABANDONED: gettext("Not printed")
             }[job.state];
-            return outcome + " · " + self.jobTitle(job);
+            return _.compact([outcome, self.jobTitle(job), job.number]).join(" · ");
         };
 
         /* Steps: a paid copy that is fetched again has all of them behind it but the first and the last. */
