@@ -155,8 +155,8 @@ def take_in(
 
 
 def carry(work: Work, batch: int, block_time: float, whole: bool) -> tuple[float, float]:
-    """Seconds until every entry is done, with intake (`whole`) or from its end; and those of intake alone, which
-    a `whole` run doesn't know."""
+    """Seconds until every entry is done, with intake (`whole`) or from its end; and those of intake alone,
+    which a `whole` run doesn't know."""
     entries = len(work.uses)
     limits = RelayLimits(waiting=entries + 1, per_device=entries + 1, batch=batch)
     with tempfile.TemporaryDirectory() as folder:
@@ -249,7 +249,7 @@ def main() -> int:
     compare("Each transaction at once", arguments, 0)
     for what, ratio in (("the worker", worker), ("all of it", whole)):
         print(f"goal with blocks: ratio >= {GOAL}: {what}: {'met' if ratio >= GOAL else 'missed'}")
-    return 0 if worker >= GOAL else 1
+    return 0 if min(whole, worker) >= GOAL else 1
 
 
 if __name__ == "__main__":
