@@ -14,6 +14,8 @@ from imprimatur.errors import ImprimaturError
 from imprimatur.key_answer import KeyAnswer, Refusal
 from imprimatur.license_id import format_id
 
+FORGET_EVERY = 8
+"""Seconds: in one of so many, requests delete nonces whose time alone would refuse them."""
 WINDOW = 60
 """Seconds in which a device's answers are counted."""
 
@@ -21,17 +23,17 @@ _DEVICE = sa.bindparam("device", type_=sa.String)
 _NONCE = sa.bindparam("nonce", type_=sa.String)
 _ID = sa.bindparam("license", type_=sa.String)
 _RECENT = sa.and_(KeyAudit.device == _DEVICE, KeyAudit.at > sa.bindparam("since", type_=sa.DateTime))
-_STANDING = sa.select(
+_ONE = sa.select(sa.literal(1)).subquery()
+# What is asked first, in one statement: one row, whether the license is known or not.
+_LOOK = sa.select(
     sa.exists().where(DeviceNonce.address == _DEVICE, DeviceNonce.nonce == _NONCE),
     sa.or_(sa.exists().where(Device.address == _DEVICE), sa.exists().where(Printer.address == _DEVICE)),
     sa.select(sa.func.count()).select_from(KeyAudit).where(_RECENT).scalar_subquery(),
     sa.select(sa.func.min(KeyAudit.at)).where(_RECENT).scalar_subquery(),
-)
-_SEALED_KEY = (
-    sa.select(License.signed_manifest, Design.wrapped_key)
-    .join(Design, License.design_id == Design.id)
-    .where(License.id == _ID)
-)
+    License.id,
+    License.signed_manifest,
+    Design.wrapped_key,
+).select_from(_ONE.outerjoin(License, License.id == _ID).outerjoin(Design, License.design_id == Design.id))
 # For everybody, or for a device that this license's owner has shut out. Of other owners' licenses she decides
 # nothing.
 _SHUT_OUT = sa.exists().where(
@@ -84,25 +86,23 @@ class SealedKey:
     wrapped: bytes | None
 
 
-def standing_of(connection: sa.Connection, request: DeviceRequest, now: float) -> Standing:
-    """How the desk knows the device behind a request.
+def look(
+    connection: sa.Connection, request: DeviceRequest, id: int, now: float
+) -> tuple[Standing, SealedKey | None]:
+    """How the desk knows the device behind a request, and the file key of a license; None when the license
+    wasn't ordered through this portal.
 
     Raises:
         Replayed: the request's nonce is used up.
     """
     since = _time(now - WINDOW)
-    values = {"device": request.address, "nonce": request.nonce, "since": since}
-    seen, known, count, oldest = connection.execute(_STANDING, values).one()
+    asked = {"device": request.address, "nonce": request.nonce, "since": since, "license": format_id(id)}
+    seen, known, count, oldest, license, *sealed = connection.execute(_LOOK, asked).one()
     if seen:
         raise Replayed
     left = 0.0 if oldest is None else (oldest - since).total_seconds()
-    return Standing(bool(known), count, max(1, round(left)))
-
-
-def sealed_key_of(connection: sa.Connection, id: int) -> SealedKey | None:
-    """The file key of a license that was ordered through this portal, or None."""
-    row = connection.execute(_SEALED_KEY, {"license": format_id(id)}).first()
-    return None if row is None else SealedKey(*row)
+    standing = Standing(bool(known), count, max(1, round(left)))
+    return standing, None if license is None else SealedKey(*sealed)
 
 
 def record(connection: sa.Connection, request: DeviceRequest, answer: KeyAnswer) -> KeyAnswer:
@@ -119,10 +119,11 @@ def record(connection: sa.Connection, request: DeviceRequest, answer: KeyAnswer)
     """
     id = format_id(answer.question.id)
     # First of all a statement that writes: it waits until it may, and then nobody else does.
-    connection.execute(_FORGET, {"limit": answer.at - 3 * MAX_SKEW})
     nonce = {"device": request.address, "nonce": request.nonce, "at": answer.at}
     if not connection.execute(_REMEMBER, nonce).rowcount:
         raise Replayed
+    if answer.at % FORGET_EVERY == 0:
+        connection.execute(_FORGET, {"limit": answer.at - 3 * MAX_SKEW})
     if answer.refusal is None and _is_stopped(connection, id, request.address):
         answer = KeyAnswer(answer.question, answer.at, refusal=Refusal.STOPPED)
     row = {

@@ -114,8 +114,7 @@ class KeyDesk:
         """The file key, encrypted to the job that consumed the copy. Raises _Refused."""
         # Nothing stays open while nodes are asked: neither a transaction nor a connection.
         with self._database.connect() as connection:
-            standing = desk_records.standing_of(connection, request, now)
-            sealed = desk_records.sealed_key_of(connection, question.id)
+            standing, sealed = desk_records.look(connection, request, question.id, now)
         if standing.answers >= self._per_minute:
             raise _Refused(Refusal.TOO_MANY_REQUESTS, standing.wait, recorded=False)
         if sealed is None:

@@ -84,6 +84,11 @@ class _NewLocalFile:
 
     def write(self, data: bytes | memoryview, /) -> int:
         rest = memoryview(data)
+        if not self._filled and len(rest) >= BUFFER_SIZE and rest.readonly:
+            # Nobody can change it while it is written: no need for a copy.
+            self._wait()
+            self._writing = self._writer.submit(self._write, rest)
+            return len(data)
         while rest:
             end = min(self._filled + len(rest), BUFFER_SIZE)
             taken = end - self._filled
