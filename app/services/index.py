@@ -34,7 +34,7 @@ PATIENCE = 5
 """Attempts in a row before an error ends a rebuilding."""
 NOTED = 2.0
 """Seconds between two notes that nothing has changed."""
-TODO = (
+ADVICE = (
     "Look at the chain node and at the settings. When they are right, `flask rebuild-index` reads the chain "
     "anew; until then pages show what was read before, and say so."
 )
@@ -172,7 +172,7 @@ class Index:
             if passing:
                 log.warning("index_waits", **facts)
             else:
-                log.error("index_alarm", todo=TODO, **facts)
+                log.error("index_alarm", advice=ADVICE, **facts)
         self._trouble = type(trouble)
         wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(self._failures, 16)) if passing else LONGEST_WAIT
         if isinstance(trouble, NodeBusy) and trouble.retry_after is not None:

@@ -427,7 +427,7 @@ def test_a_reorganisation_that_is_too_deep_is_an_alarm(anvil: Chain, sessions: s
             assert not index.step()
             clock.now += LONGEST_WAIT + 1
     assert [(log["log_level"], log["kind"]) for log in logs] == [("error", "ReorgTooDeep")]
-    assert "flask rebuild-index" in logs[0]["todo"]
+    assert "flask rebuild-index" in logs[0]["advice"]
     assert dump(sessions) == before
     index.rebuild()
     with sessions() as session:
