@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 import flask
 
-from octoprint_imprimatur import compat, policy
+from octoprint_imprimatur import policy
+from octoprint_imprimatur.compat import lines
 from octoprint_imprimatur.licensed_file import LicensedFile
 from octoprint_imprimatur.messages import Message
 from octoprint_imprimatur.policy import Source
@@ -78,8 +79,8 @@ class Gate:
             return _SUPPRESS
 
     def _judge(self, comm: Any, line: str, tags: set[str] | None, leaving: bool) -> Any:
-        source = compat.source_of(tags)
-        job = compat.job_of(comm, self._permitted)
+        source = lines.source_of(tags)
+        job = lines.job_of(comm, self._permitted)
         verdict = policy.judge(line, source, job)
         if verdict.reason is None:
             if leaving and self._watch is not None and job is policy.Job.LICENSED and source is Source.FILE:
@@ -89,9 +90,9 @@ class Gate:
             return _SUPPRESS
         if verdict.cancel:
             # The sending phase runs without the job lock.
-            compat.end_job(comm, within_file=source is Source.FILE and not leaving)
-        elif compat.source_of(tags) is Source.OTHER:
-            compat.end_transfer(comm)
+            lines.end_job(comm, within_file=source is Source.FILE and not leaving)
+        elif lines.source_of(tags) is Source.OTHER:
+            lines.end_transfer(comm)
         values = {"command": verdict.command} if verdict.command else {}
         self._tell(Message(verdict.reason, values))
         return _SUPPRESS

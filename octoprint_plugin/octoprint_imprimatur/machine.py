@@ -11,7 +11,7 @@ from typing import Any
 from octoprint.events import Events
 
 from imprimatur.device.job import Job
-from octoprint_imprimatur import compat
+from octoprint_imprimatur.compat import job as jobs
 from octoprint_imprimatur.gate import Gate
 from octoprint_imprimatur.licensed_file import LicensedFile
 from octoprint_imprimatur.runner import CannotStart, Runner
@@ -74,7 +74,7 @@ class OctoPrintMachine:
             self._gate.permit(licensed)
 
         try:
-            compat.start_licensed(
+            jobs.start_licensed(
                 self._printer,
                 self._files,
                 stub=session.stub,
@@ -89,7 +89,7 @@ class OctoPrintMachine:
             if session.licensed is not None:
                 self._gate.withdraw(session.licensed)
             self._end(session)
-            if isinstance(error, compat.NotStarted):
+            if isinstance(error, jobs.NotStarted):
                 raise CannotStart(str(error)) from error
             raise
 
@@ -103,7 +103,7 @@ class OctoPrintMachine:
         cancelled = event == Events.PRINT_CANCELLED and of_ours
         failed = (event == Events.PRINT_FAILED and of_ours) or (
             # A connection lost while paused brings no PRINT_FAILED.
-            event == Events.DISCONNECTED and not compat.is_current(self._printer, session.licensed)
+            event == Events.DISCONNECTED and not jobs.is_current(self._printer, session.licensed)
         )
         try:
             if done:
@@ -127,11 +127,11 @@ class OctoPrintMachine:
             deadline = time.monotonic() + RELEASE_WITHIN
             licensed = session.licensed
             if licensed is not None:
-                while compat.is_current(self._printer, licensed) and time.monotonic() < deadline:
+                while jobs.is_current(self._printer, licensed) and time.monotonic() < deadline:
                     time.sleep(0.05)
                 self._gate.withdraw(licensed)
-                compat.release(self._printer, licensed)
-            compat.remove_stub(self._files, session.stub)
+                jobs.release(self._printer, licensed)
+            jobs.remove_stub(self._files, session.stub)
         except Exception:
             _log.exception("The placeholder %s couldn't be put away.", session.stub)
         finally:
@@ -143,4 +143,4 @@ class OctoPrintMachine:
     def remove_stubs(self, job_ids: Iterable[str]) -> None:
         """Delete what an earlier run has left among OctoPrint's files."""
         for id in job_ids:
-            compat.remove_stub(self._files, stub_of(id))
+            jobs.remove_stub(self._files, stub_of(id))

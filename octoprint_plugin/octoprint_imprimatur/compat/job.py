@@ -1,11 +1,6 @@
-"""Every touch of an OctoPrint API that isn't documented for plugins (OctoPrint 1.11).
-
-A new OctoPrint version is supported when this module and its tests are.
-"""
+"""OctoPrint's job: putting checked bytes into it instead of a file, and taking them out again."""
 
 import io
-import logging
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,88 +8,13 @@ from octoprint.filemanager import FileDestinations
 from octoprint.filemanager.util import StreamWrapper
 
 from octoprint_imprimatur.licensed_file import LicensedFile
-from octoprint_imprimatur.policy import Job, Source
 
-_log = logging.getLogger("octoprint.plugins.imprimatur.compat")
-
-_ENDING = frozenset(
-    {
-        "trigger:cancel",
-        "trigger:pause",
-        "script:afterPrintCancelled",
-        "script:afterPrintPaused",
-        "script:afterPrintDone",
-    }
-)
-_CANCEL_TAGS = frozenset({"source:plugin", "plugin:imprimatur"})
+CANCEL_TAGS = frozenset({"source:plugin", "plugin:imprimatur"})
 STUB_TEXT = "; Placeholder of a licensed job. The part itself is never stored here.\n"
 
 
 class NotStarted(Exception):
     """OctoPrint didn't start the licensed file; `str` says why."""
-
-
-def source_of(tags: set[str] | None) -> Source:
-    """Where a line comes from, by the tags that OctoPrint's communication layer gives it."""
-    tags = tags or set()
-    if "source:file" in tags:
-        return Source.FILE
-    if "source:job" in tags:
-        return Source.ENDING if tags & _ENDING else Source.JOB
-    return Source.OTHER
-
-
-def job_of(comm: Any, permitted: LicensedFile | None) -> Job:
-    """What `comm` is busy with; LICENSED only for the very object that was permitted."""
-    current = comm._currentFile
-    if permitted is not None and current is permitted and not permitted.revoked:
-        return Job.LICENSED
-    return Job.UNLICENSED if comm.isBusy() else Job.NONE
-
-
-def end_job(comm: Any, within_file: bool) -> None:
-    """Cancel an unlicensed job.
-
-    Args:
-        within_file: called for a line of the file. That thread owns the job lock, and unless the job ends
-            right here OctoPrint runs through the whole file and reports it as printed. For all other lines
-            taking that lock here could wait for a thread that waits for us.
-    """
-    if within_file:
-        comm.cancelPrint(disable_log_position=True, tags=set(_CANCEL_TAGS))
-    else:
-        _in_background(lambda: comm.cancelPrint(disable_log_position=True, tags=set(_CANCEL_TAGS)))
-
-
-def end_transfer(comm: Any) -> None:
-    """Give up copying a file to the printer's card, whose M28 was held back.
-
-    OctoPrint's own way would end with M29: the printer knows of no file that it should close.
-    """
-
-    def give_up() -> None:
-        with comm._jobLock:
-            current = comm._currentFile
-            if not comm.isStreaming() or comm.isPrinting():
-                return
-            comm._currentFile = None
-            current.close()
-            comm._callback.on_comm_file_transfer_failed(
-                current.getLocalFilename(), current.getRemoteFilename(), 0.0
-            )
-
-    if comm.isStreaming():
-        _in_background(give_up)
-
-
-def _in_background(action: Callable[[], Any]) -> None:
-    def run() -> None:
-        try:
-            action()
-        except Exception:
-            _log.exception("Ending a refused job failed; its lines stay held back.")
-
-    threading.Thread(target=run, name="imprimatur-end-job", daemon=True).start()
 
 
 def start_licensed(
@@ -147,7 +67,7 @@ def start_licensed(
         comm._currentFile = licensed
         comm._callback.on_comm_file_selected(path, licensed.getFilesize(), False, user=user)
         permit(licensed)
-        printer.start_print(user=user, tags=set(_CANCEL_TAGS))
+        printer.start_print(user=user, tags=set(CANCEL_TAGS))
         if comm._currentFile is not licensed or not licensed.started or comm.isError():
             raise NotStarted("the printer didn't accept the job")
     return licensed
