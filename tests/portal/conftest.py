@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from flask import Flask
+from jinja2 import BytecodeCache, FileSystemBytecodeCache
 from portal.stage import DESK, DESK_SECRET, DESK_SIGNER, GCODE, Party, TestChain, make_party
 from portal.tester_node import TesterNode
 from sqlalchemy.orm import Session
@@ -89,11 +90,20 @@ def template_database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
+@pytest.fixture(scope="session")
+def compiled_templates(tmp_path_factory: pytest.TempPathFactory) -> BytecodeCache:
+    """Jinja's own cache: templates are compiled once, not for each test's app."""
+    return FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
+
+
 @pytest.fixture
-def app(options: Settings, node: TesterNode, template_database: bytes) -> Iterator[Flask]:
+def app(
+    options: Settings, node: TesterNode, template_database: bytes, compiled_templates: BytecodeCache
+) -> Iterator[Flask]:
     Path(sa.make_url(options.database_url).database or "").write_bytes(template_database)
     app = create_app(options, provider=node)
     app.testing = True
+    app.jinja_env.bytecode_cache = compiled_templates
     yield app
     with app.app_context():
         db.engine.dispose()

@@ -95,12 +95,16 @@ class Chain:
             )
 
 
+DEPLOYMENT_GAS = 6_000_000
+"""More than any of our contracts costs. Asked for an estimate, eth-tester tries a dozen deployments."""
+
+
 def deploy_contracts(rpc: Rpc) -> tuple[PrintLicense, DeviceRegistry]:
     """Deploy the committed artifacts from the node's first own account."""
     sender = rpc.call("eth_accounts", [])[0]
 
     def deploy(code: str) -> tuple[str, int]:
-        hash = rpc.call("eth_sendTransaction", [{"from": sender, "data": code}])
+        hash = rpc.call("eth_sendTransaction", [{"from": sender, "data": code, "gas": hex(DEPLOYMENT_GAS)}])
         receipt = transactions.wait_for_receipt(rpc, hash, poll=0.02)
         return receipt["contractAddress"], int(receipt["blockNumber"], 16)
 
