@@ -3,12 +3,16 @@
     python -m tools.chaos                         20 seeds of 40 jobs against anvil, 200 in the simulation
     python -m tools.chaos --seeds 1 --first 7     seed 7 alone, with what happened in it
     python -m tools.chaos --seeds 0 --simulated 5000
+    python -m tools.chaos --seeds 0 --printers    every crash plan of a printer; OctoPrint killed everywhere
 
 Every job must be carried out exactly once, and every mutant be found out. Ends with 1 when not. A seed of the
-simulation repeats exactly; one against the real node repeats its orders, not its timing.
+simulation repeats exactly; one against the real node repeats its orders, not its timing. The plans of
+`--printers` run in OctoPrint's environment, which `python3 run.py install` makes.
 """
 
 import argparse
+import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -144,6 +148,18 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def printers() -> int:
+    """Every pair of crash points of a licensed print, and kill -9 of a real OctoPrint at each step, at once;
+    how many of the two found something."""
+    python = ROOT / ".venv-octoprint" / "bin" / "python"
+    wanted = {"IMPRIMATUR_PLANS": "all", "IMPRIMATUR_KILLS": "all"}
+    runs = [
+        subprocess.Popen([python, "-m", "pytest", "-q", place], cwd=ROOT, env=os.environ | wanted)
+        for place in ("tests/crashes", "tests/plugin/test_killed.py")
+    ]
+    return sum(run.wait() != 0 for run in runs)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -152,6 +168,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed (0)")
     parser.add_argument("--jobs", type=int, default=40, help="jobs per seed (40)")
     parser.add_argument("--simulated", type=int, help="seeds of the simulation (ten for each real one)")
+    parser.add_argument("--printers", action="store_true", help="crash plans and killed OctoPrints too")
     arguments = parser.parse_args()
     simulated = 10 * arguments.seeds if arguments.simulated is None else arguments.simulated
     rows, caught = [], {}
@@ -162,7 +179,10 @@ def main() -> int:
             caught = hunt(arguments.first, min(MUTANT_SEEDS, simulated), folder)
         if arguments.seeds:
             rows.append(attack(arguments.first, arguments.seeds, arguments.jobs, folder))
-    say(table(rows))
+    if rows:
+        say(table(rows))
+    if arguments.printers and printers():
+        return 1
     survivors = [mutant for mutant, times in caught.items() if not times]
     if survivors and simulated >= MUTANT_SEEDS:
         say(f"SURVIVED: {', '.join(survivors)}")

@@ -1,4 +1,4 @@
-"""The README's pictures, taken from a running demo: `run.py pictures`.
+"""The READMEs' pictures, taken from a running demo: `run.py pictures`.
 
 Plays a little of the story through HTTP and photographs each screen in headless Chromium.
 """
@@ -11,12 +11,13 @@ from typing import Any
 
 from playwright.sync_api import Page, sync_playwright
 
+from tools import plugin_pictures
+from tools.plugin_pictures import CHROMIUM_FLAGS
 from tools.story import Owner, Printer
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "pictures"
 SIZE = {"width": 1200, "height": 800}
 NUMBER = "4711-A4-58572"
-CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 
 
 def sign_in_to_octoprint(page: Page, demo: dict[str, Any]) -> None:
@@ -59,6 +60,7 @@ def main() -> int:
             page.screenshot(path=FOLDER / f"{name}.png")
         sign_in_to_octoprint(page, demo)
         page.screenshot(path=FOLDER / "octoprint.png")
+        plugin_pictures.take(browser)
         browser.close()
     return 0
 

@@ -13,6 +13,7 @@ from app.runtime import runtime
 from app.services import devices, invitations, issuing, printers
 from app.services.addresses import InvalidAddress
 from app.web import sentences
+from imprimatur.device.invitation import invitation_link
 from imprimatur.errors import ImprimaturError
 
 blueprint = Blueprint("printers", __name__, url_prefix="/printers")
@@ -88,7 +89,12 @@ def _invitation_page(invitation: Invitation, code: str) -> str:
     code_picture = segno.make_qr(invitations.ticket(portal, code), error="M")
     picture = code_picture.svg_data_uri(border=4, dark="black", light="white", omitsize=True)
     return render_template(
-        "invitation.html", invitation=invitation, code=code, portal=portal, picture=picture
+        "invitation.html",
+        invitation=invitation,
+        link=invitation_link(portal, code),
+        code=code,
+        portal=portal,
+        picture=picture,
     )
 
 

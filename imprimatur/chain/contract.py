@@ -99,6 +99,23 @@ class Contract:
             raise revert_of(error) or error from error
         return self._interface.decode_result(function, answer)
 
+    def _read_each(
+        self, function: str, arguments: Iterable[tuple[Any, ...]], block: Block = "latest"
+    ) -> list[dict[str, Any] | ContractReverted]:
+        """As `_read` with each of the `arguments`, asked at once; the contract's refusals are in the list."""
+        calls = []
+        for values in arguments:
+            call = {"to": self.address, "data": self._interface.encode_call(function, *values)}
+            calls.append(("eth_call", [call, block_parameter(block)]))
+        return [self._decoded(function, answer) for answer in self.rpc.batch(calls)]
+
+    def _decoded(self, function: str, answer: Any) -> dict[str, Any] | ContractReverted:
+        if not isinstance(answer, NodeRefused):
+            return self._interface.decode_result(function, answer)
+        if reverted := revert_of(answer):
+            return reverted
+        raise answer
+
     def _events(
         self, names: tuple[str, ...], indexed: list[int | None], since: int | None
     ) -> Iterator[DecodedEvent]:

@@ -1,6 +1,6 @@
 """Typed access to the PrintLicense contract: reads, calldata for transactions, decoded events."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,18 +85,16 @@ class PrintLicense(Contract):
             if error.name == "LicenseNotFound":
                 return None
             raise
-        return License(
-            id=id,
-            printer=values["printer"],
-            file_hash=f"{values['fileHash']:064x}",
-            valid_until=values["validUntil"],
-            flags=values["flags"],
-            remaining=values["remaining"],
-            used=values["used"],
-            failures_allowed=values["failuresAllowed"],
-            failed=values["failed"],
-            failed_window=values["failedWindow"],
-        )
+        return _license(id, values)
+
+    def licenses_of(self, ids: Sequence[int], block: Block = "latest") -> list[License | None]:
+        """As `license_of` for each of the `ids`, asked at once."""
+        found: list[License | None] = []
+        for id, values in zip(ids, self._read_each("licenseOf", [(id,) for id in ids], block), strict=True):
+            if isinstance(values, ContractReverted) and values.name != "LicenseNotFound":
+                raise values
+            found.append(None if isinstance(values, ContractReverted) else _license(id, values["0"]))
+        return found
 
     def check_hash(self, id: int, file_hash: str, block: Block = "latest") -> bool:
         """Whether this is the license's file, or one approved for it; False for an unknown license."""
@@ -104,7 +102,20 @@ class PrintLicense(Contract):
 
     def can_use(self, id: int, file_hash: str, caller: str, block: Block = "latest") -> Usability:
         """Whether `caller` could consume a copy now."""
-        usable, reason = self._read("canUse", id, file_hash_to_int(file_hash), caller, block=block).values()
+        return self._usability(self._read("canUse", id, file_hash_to_int(file_hash), caller, block=block))
+
+    def can_use_each(self, files: Sequence[tuple[int, str]], caller: str) -> list[Usability]:
+        """As `can_use` for each id and file hash, asked at once."""
+        asked = [(id, file_hash_to_int(file_hash), caller) for id, file_hash in files]
+        found = []
+        for values in self._read_each("canUse", asked):
+            if isinstance(values, ContractReverted):
+                raise values
+            found.append(self._usability(values))
+        return found
+
+    def _usability(self, values: dict[str, Any]) -> Usability:
+        usable, reason = values.values()
         return Usability(usable, None if usable else self._interface.error_name(reason))
 
     def operator_of(self, owner: str, operator: str, block: Block = "latest") -> Operator:
@@ -253,6 +264,10 @@ class PrintLicense(Contract):
         """
         return self._events(names, [id, None if account is None else int(account, 16)], since)
 
+    def transfers_to(self, account: str, since: int | None = None) -> Iterator[DecodedEvent]:
+        """The `LicenseTransferred` events of licenses that went to `account`, in chain order."""
+        return self._events(("LicenseTransferred",), [None, None, int(account, 16)], since)
+
     def uses_in(self, receipt: dict[str, Any]) -> list[DecodedEvent]:
         """The `LicenseUsed` events of this contract in a transaction's receipt."""
         return self.events_in(receipt, "LicenseUsed")
@@ -263,6 +278,21 @@ class PrintLicense(Contract):
         return [
             (e.values["id"], e.values["copy"], self._interface.error_name(e.values["reason"])) for e in events
         ]
+
+
+def _license(id: int, values: dict[str, Any]) -> License:
+    return License(
+        id=id,
+        printer=values["printer"],
+        file_hash=f"{values['fileHash']:064x}",
+        valid_until=values["validUntil"],
+        flags=values["flags"],
+        remaining=values["remaining"],
+        used=values["used"],
+        failures_allowed=values["failuresAllowed"],
+        failed=values["failed"],
+        failed_window=values["failedWindow"],
+    )
 
 
 def _bytes(text: str) -> bytes:

@@ -107,13 +107,19 @@ class Carrier:
             data = self._licenses.use_licenses_signed_call([signature.signed])
             self._pay(f"use:{signature.digest}", data, signature.digest)
 
-    def carry_failure(self, signed: Signed[Failure], digest: str) -> None:
-        """The same for a failure report that the contract would take now. Raises Waiting."""
+    def carry_failure(self, signed: Signed[Failure], digest: str, is_first: bool) -> None:
+        """The same for a failure report that the contract would take now. Raises Waiting.
+
+        Args:
+            is_first: whether nobody has taken it before.
+        """
         try:
             self._relay(signed.message.copy, lambda portal: portal.relay_failure(signed))
         except Waiting:
             if self._outbox is None:
                 raise
+            is_first = False
+        if self._outbox is not None and not is_first:
             data = self._licenses.report_failures_signed_call([signed])
             self._pay(f"failure:{digest}", data)
 

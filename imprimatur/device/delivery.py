@@ -29,9 +29,11 @@ from imprimatur.device.picking import pick
 from imprimatur.device.portal import Portal
 from imprimatur.device.preparing import Preparation
 from imprimatur.device.reasons import Reason, Refused, Waiting, why
+from imprimatur.device.recovering import recover
 from imprimatur.device.reports import Reports
-from imprimatur.device.sealed_cache import KEEP_PARTIAL, Progress
+from imprimatur.device.sealed_cache import Progress
 from imprimatur.device.settling import Witness
+from imprimatur.device.statement import Statement
 from imprimatur.serials.tag import Tag
 from imprimatur.serials.text import generate
 
@@ -83,6 +85,8 @@ class Delivery:
     ) -> None:
         self.journal = journal
         self._portal = portal
+        self._folder = folder
+        self._clock = clock
         self._checkpoint = checkpoint
         self._witness = Witness(licenses, chain_id, signer.address, finality)
         self._files = Files(journal, portal, folder)
@@ -268,13 +272,14 @@ class Delivery:
         reason: Reason,
         seconds: int | None = None,
         evidence: bytes | None = None,
+        statement: Statement | None = None,
     ) -> Job:
         """The job is FAILED; with `evidence` its failure is reported to the chain too."""
         # A part that was never begun hasn't failed.
         ending = Ending.FAILED if before is State.PRINTING else Ending.ABANDONED
         queued = [self._reports.outcome(job, ending, seconds, None, reason)]
         if evidence is not None:
-            queued.append(self._reports.failure(job, evidence))
+            queued.append(self._reports.failure(job, evidence, statement))
 
         def queue(database: sqlite3.Connection) -> None:
             for add in queued:
@@ -295,7 +300,9 @@ class Delivery:
         signature = self.journal.signature(job.id)
         return Tag(job.license_id, job.copy, signature.serial, signature.tag_key.address, signature.tag_key)
 
-    def report_failure(self, job: Job, evidence: bytes = bytes(32)) -> Job:
+    def report_failure(
+        self, job: Job, evidence: bytes = bytes(32), statement: Statement | None = None
+    ) -> Job:
         """Report the copy of a failed print, or of one whose key is withheld, so that it is given back.
 
         The report is queued and tried at once; `settle_open` tries again. The job's key is never asked for
@@ -303,6 +310,8 @@ class Delivery:
 
         Args:
             evidence: a hash (32 bytes) of what shows the failure, or zeros.
+            statement: what the operator says about it: kept in the journal, its hash is the evidence. The
+                portal is told its reason too, unless it knows of another one already.
 
         Raises:
             WrongState: the copy isn't paid, or its print isn't over.
@@ -310,11 +319,10 @@ class Delivery:
         job = self.journal.job(job.id)
         reason = why("failure_pending", copy=job.copy)
         if job.state in PAID:
-            self._fail(job, job.state, reason, evidence=evidence)
+            self._fail(job, job.state, reason, evidence=evidence, statement=statement)
         elif job.state is State.FAILED:
-            self.journal.step(
-                job.id, State.FAILED, State.FAILED, reason, self._reports.failure(job, evidence)
-            )
+            report = self._reports.failure(job, evidence, statement)
+            self.journal.step(job.id, State.FAILED, State.FAILED, reason, report)
         else:
             raise WrongState(f"The job {job.id} is {job.state}: no failure can be reported.")
         self._reports.send()
@@ -344,12 +352,6 @@ class Delivery:
         return reported and not self.journal.in_states(*UNSETTLED)
 
     def recover(self) -> None:
-        """Bring what the last run left behind into order. Starts nothing; needs no network."""
-        for job in self.journal.in_states(*UNPAID):
-            self._preparation.abandon(job, why("stopped_before_paying"))
-        for job in self.journal.in_states(State.ARMED):
-            self.cancel_early(job, why("stopped_before_printing", copy=job.copy))
-        for job in self.journal.in_states(State.PRINTING):
-            self._fail(job, State.PRINTING, why("interrupted", copy=job.copy))
-        # Not what `imprimatur print --dry-run` has just fetched.
-        self._files.sweep(KEEP_PARTIAL)
+        """Bring what the last run left behind into order (`recovering.recover`). Starts nothing; needs no
+        network."""
+        recover(self.journal, self._folder, self._clock)

@@ -307,6 +307,11 @@ class Journal:
         kept = [answer for row in rows for answer in (bytes(row["first"]), bytes(row["newest"]))]
         return list(dict.fromkeys(kept))
 
+    def statement(self, job_id: str) -> bytes | None:
+        """What the operator said about a failed print (`Statement.about`), if anything."""
+        rows = self.read("SELECT content FROM statement WHERE job = ?", job_id)
+        return bytes(rows[0]["content"]) if rows else None
+
     # --- reading ---------------------------------------------------------------------------------------
 
     def job(self, id: str) -> Job:

@@ -75,6 +75,10 @@ CREATE TABLE IF NOT EXISTS failure (
     sent_at REAL,
     ended TEXT
 ) STRICT;
+CREATE TABLE IF NOT EXISTS statement (
+    job TEXT PRIMARY KEY REFERENCES job (id),
+    content BLOB NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS outcome (
     job TEXT PRIMARY KEY REFERENCES job (id),
     document TEXT NOT NULL,

@@ -6,6 +6,7 @@ and what became of a signed message is read from the chain.
 
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -36,6 +37,8 @@ LARGEST_ANSWER = 16 << 20
 PAGE = 50
 """Jobs asked for at once, and the most that the schema allows."""
 MAX_PAGES = 200
+LIST_WITHIN = 300.0
+"""Seconds for all pages together: each of them may be slow."""
 
 Message = TypeVar("Message", PortalInfo, Enrolment)
 
@@ -129,7 +132,10 @@ class Portal:
         after: str | None = None
         seen: set[str | None] = {None}
         ids: set[int] = set()
+        begun = time.monotonic()
         for _ in range(MAX_PAGES):
+            if time.monotonic() - begun > LIST_WITHIN:
+                raise PortalUnreachable(self._http.host, "its list takes too long")
             entries, after = self._page(after)
             for entry in entries:
                 try:

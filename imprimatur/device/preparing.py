@@ -180,7 +180,8 @@ class Preparation:
                 return self._consumed(job, finding.event.transaction_hash, finding.event.block_number,
                                       finding.event.block_hash)  # fmt: skip
             case Fate.INCLUDED:
-                raise Waiting(why("not_final", copy=copy), POLL)
+                block = finding.event.block_number if finding.event else None
+                raise Waiting(why("not_final", copy=copy, block=block, final=finding.final), POLL)
             case Fate.OPEN:
                 if self._clock() - (signature.sent_at or 0) >= self._resend_after:
                     self._hand_over(job, signature)

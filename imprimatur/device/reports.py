@@ -21,6 +21,7 @@ from imprimatur.device.messages import MOST_SECONDS, Ending, Outcome
 from imprimatur.device.portal import Portal
 from imprimatur.device.reasons import Reason, Waiting, why
 from imprimatur.device.settling import Witness, is_closed, may_fail
+from imprimatur.device.statement import Statement, evidence_of
 from imprimatur.license_id import parse_id
 
 LONGEST_PAUSE = 3600.0
@@ -68,30 +69,24 @@ class Reports:
         reason: Reason | None = None,
     ) -> Also:
         """What queues the outcome of a job; the first one stays. Nothing without a portal."""
-        now = self._clock()
+        if self._portal is None:
+            return _nothing
+        return outcome_of(job, ending, self._clock(), seconds, telemetry, reason)
+
+    def failure(self, job: Job, evidence: bytes, statement: Statement | None = None) -> Also:
+        """What queues the failure report of a job; the first one stays. A statement is kept beside it, and
+        takes the place of the evidence."""
+        content = None if statement is None else statement.about(job)
+        evidence = evidence if content is None else evidence_of(content)
 
         def add(database: sqlite3.Connection) -> None:
-            if self._portal is None or job.copy is None:
-                return
-            text = None if reason is None else reason.code
-            # A host's clock may have been set during the print.
-            took = None if seconds is None else min(max(seconds, 0), MOST_SECONDS)
-            outcome = Outcome(job.license_id, job.copy, ending, int(now), took, telemetry, text)
-            database.execute(
-                "INSERT INTO outcome (job, document, due) VALUES (?, ?, ?) ON CONFLICT (job) DO NOTHING",
-                (job.id, json.dumps(outcome.to_document()), now),
-            )
-
-        return add
-
-    def failure(self, job: Job, evidence: bytes) -> Also:
-        """What queues the failure report of a job; the first one stays."""
-
-        def add(database: sqlite3.Connection) -> None:
-            database.execute(
+            queued = database.execute(
                 "INSERT INTO failure (job, evidence) VALUES (?, ?) ON CONFLICT (job) DO NOTHING",
                 (job.id, evidence),
-            )
+            ).rowcount
+            if queued and content is not None and statement is not None:
+                database.execute("INSERT INTO statement (job, content) VALUES (?, ?)", (job.id, content))
+                _name_cause(database, job, statement.cause)
 
         return add
 
@@ -109,11 +104,12 @@ class Reports:
                 # What can't be sent or signed now stays queued, and keeps nothing else back.
                 with suppress(Waiting, SignerUnusable):
                     send(row)
-        ((left,),) = self._journal.read(
-            "SELECT (SELECT count(*) FROM outcome WHERE ended IS NULL)"
-            " + (SELECT count(*) FROM failure WHERE ended IS NULL)"
+        ((outcomes, failures),) = self._journal.read(
+            "SELECT (SELECT count(*) FROM outcome WHERE ended IS NULL),"
+            " (SELECT count(*) FROM failure WHERE ended IS NULL)"
         )
-        return not left
+        # Without a portal there is nobody to tell an outcome: it stays queued until there is one.
+        return not failures and (self._portal is None or not outcomes)
 
     def _tell(self, row: sqlite3.Row) -> None:
         if self._portal is None:
@@ -167,16 +163,18 @@ class Reports:
         assert job.copy is not None
         now = int(self._clock())
         signed = None if row["signed"] is None else signed_failure(json.loads(row["signed"]))
+        sent_at = row["sent_at"]
         if signed is None or signed.message.deadline <= now:
             failure = Failure(job.license_id, job.copy, bytes(row["evidence"]), now + self._lifetime)
             signed = sign_failure(self._signer, self._witness.domain, failure)
             self._write(
                 "UPDATE failure SET signed = ?, sent_at = NULL WHERE job = ?", packed_failure(signed), job.id
             )
-        elif row["sent_at"] is not None and self._clock() - row["sent_at"] < self._resend_after:
+            sent_at = None
+        elif sent_at is not None and self._clock() - sent_at < self._resend_after:
             return
         digest = typed_data_digest(self._witness.domain, FAILURE, signed.message.values())
-        self._carrier.carry_failure(signed, "0x" + digest.hex())
+        self._carrier.carry_failure(signed, "0x" + digest.hex(), is_first=sent_at is None)
         self._write("UPDATE failure SET sent_at = ? WHERE job = ?", self._clock(), job.id)
 
     def _end(self, job: Job, reason: Reason) -> None:
@@ -186,6 +184,43 @@ class Reports:
     def _write(self, statement: str, *values: object) -> None:
         with self._journal.transaction() as database:
             database.execute(statement, values)
+
+
+def outcome_of(
+    job: Job,
+    ending: Ending,
+    now: float,
+    seconds: int | None = None,
+    telemetry: bytes | None = None,
+    reason: Reason | None = None,
+) -> Also:
+    """What queues how a job ended, to be told to the portal; the first one stays."""
+
+    def add(database: sqlite3.Connection) -> None:
+        if job.copy is None:
+            return
+        text = None if reason is None else reason.code
+        # A host's clock may have been set during the print.
+        took = None if seconds is None else min(max(seconds, 0), MOST_SECONDS)
+        outcome = Outcome(job.license_id, job.copy, ending, int(now), took, telemetry, text)
+        database.execute(
+            "INSERT INTO outcome (job, document, due) VALUES (?, ?, ?) ON CONFLICT (job) DO NOTHING",
+            (job.id, json.dumps(outcome.to_document()), now),
+        )
+
+    return add
+
+
+def _name_cause(database: sqlite3.Connection, job: Job, cause: str) -> None:
+    """Put the operator's reason into the outcome, unless the portal knows that already."""
+    rows = database.execute("SELECT document FROM outcome WHERE job = ? AND ended IS NULL", (job.id,))
+    for (document,) in rows.fetchall():
+        changed = json.dumps(json.loads(document) | {"reason": str(cause)})
+        database.execute("UPDATE outcome SET document = ? WHERE job = ?", (changed, job.id))
+
+
+def _nothing(database: sqlite3.Connection) -> None:
+    """Queues nothing."""
 
 
 def _outcome(document: dict[str, Any]) -> Outcome:

@@ -2,6 +2,7 @@
 job needs them any more. Only ciphertext is ever kept here."""
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ RESERVE = 64 << 20
 """Bytes that stay free on the disk."""
 REPORT_EVERY = 0.25
 """Seconds between two reports of progress."""
+_Identity = tuple[int, int, int, int]
 Progress = Callable[[int, int], None]
 """Called with the bytes that are there and those that there will be."""
 
@@ -40,6 +42,8 @@ class SealedCache:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
         self._lock = threading.Lock()
+        self._hashed: dict[str, _Identity] = {}
+        """Files whose bytes had the right SHA-256 as they were written."""
 
     def path(self, sealing: Sealing) -> Path:
         """Where the whole file is, when it is there."""
@@ -50,14 +54,19 @@ class SealedCache:
         return _size(self.path(sealing)) == sealing.size
 
     def is_sound(self, sealing: Sealing) -> bool:
-        """Whether the file that is there is the sealed one: reads it all. A wrong one is removed.
+        """Whether the file that is there is the sealed one: reads it all, unless it was hashed as it came and
+        nobody has touched it since. A wrong one is removed.
 
         Raises:
             OSError: it can't be read.
         """
-        if self.has(sealing) and sha256_file(self.path(sealing)) == sealing.sha256:
-            return True
-        self.path(sealing).unlink(missing_ok=True)
+        path = self.path(sealing)
+        if self.has(sealing):
+            if self._hashed.get(sealing.sha256) == _identity(path):
+                return True
+            if sha256_file(path) == sealing.sha256:
+                return True
+        path.unlink(missing_ok=True)
         return False
 
     def fetch(
@@ -77,17 +86,21 @@ class SealedCache:
             missing = sealing.size - _size(partial)
             if shutil.disk_usage(self._folder).free < missing + RESERVE:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            resumed = self._receive(portal, license_id, sealing, partial, progress)
+            digest = self._receive(portal, license_id, sealing, partial, progress)
             # A power cut may have left zeros at the end of what was there; then it is fetched once more.
-            if resumed and sha256_file(partial) != sealing.sha256:
+            if digest is None and sha256_file(partial) != sealing.sha256:
                 partial.unlink()
-                self._receive(portal, license_id, sealing, partial, progress)
+                digest = self._receive(portal, license_id, sealing, partial, progress)
             os.replace(partial, self.path(sealing))
+            self._hashed.pop(sealing.sha256, None)
+            if digest == sealing.sha256:
+                self._hashed[sealing.sha256] = _identity(self.path(sealing))
 
     def _receive(
         self, portal: Portal, id: int, sealing: Sealing, partial: Path, progress: Progress | None
-    ) -> bool:
-        """Complete the partial file on the disk; whether some of it was there before."""
+    ) -> str | None:
+        """Complete the partial file on the disk; hexadecimal SHA-256 of what has come, None when some of the
+        file was there before."""
         start = _size(partial)
         if start >= sealing.size:
             partial.unlink()
@@ -98,15 +111,17 @@ class SealedCache:
                 target.truncate(pieces.start)
                 target.seek(pieces.start)
                 done, reported = pieces.start, float("-inf")
+                digest = hashlib.sha256()
                 for piece in pieces:
                     target.write(piece)
+                    digest.update(piece)
                     done += len(piece)
                     if progress and (time.monotonic() - reported > REPORT_EVERY or done == sealing.size):
                         reported = time.monotonic()
                         progress(done, sealing.size)
                 target.flush()
                 os.fsync(target.fileno())
-            return pieces.start > 0
+            return None if pieces.start else digest.hexdigest()
 
     def sweep(
         self, needed: Collection[str], keep_partial: float = KEEP_PARTIAL, keep_whole: float = 0.0
@@ -129,6 +144,12 @@ class SealedCache:
                     path.unlink(missing_ok=True)
         finally:
             self._lock.release()
+
+
+def _identity(path: Path) -> _Identity:
+    """Changes when the file is written to or replaced."""
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _size(path: Path) -> int:

@@ -41,10 +41,12 @@ class Fate(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The fate of a use; `event` is the `LicenseUsed` that shows it, where there is one."""
+    """The fate of a use; `event` is the `LicenseUsed` that shows it, where there is one, and `final` the
+    number of the newest final block then."""
 
     fate: Fate
     event: DecodedEvent | None = None
+    final: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ class Witness:
         if other := next((event for event in final if not self._is(use, event)), None):
             return Finding(Fate.RACED, other)
         if ours is not None:
-            return Finding(Fate.INCLUDED, ours)
+            return Finding(Fate.INCLUDED, ours, newest_final(self.finality, view))
         if events:
             return Finding(Fate.OPEN)
         fate = self._without_event(view, use)

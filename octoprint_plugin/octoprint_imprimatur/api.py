@@ -1,158 +1,107 @@
-"""The plugin's routes under /plugin/imprimatur. Thin: the work is done by flow and catalog."""
+"""The plugin's routes for licenses and jobs, under /plugin/imprimatur. Thin: the service does the work."""
 
-from collections.abc import Callable
 from typing import Any
 
 import flask
-import octoprint.plugin
-from octoprint.access.permissions import Permissions
 
-from imprimatur.device.job import Job
-from imprimatur.license_id import InvalidLicenseNumber, format_id, parse_id
+from imprimatur.device.messages import shown
+from imprimatur.device.statement import LONGEST_NOTE, Cause, Statement
+from imprimatur.license_id import InvalidLicenseNumber, parse_id
 from octoprint_imprimatur import connection
-from octoprint_imprimatur.flow import WITHDRAWABLE, Flow
-from octoprint_imprimatur.messages import Message, Refused, message_of
+from octoprint_imprimatur.messages import Message
+from octoprint_imprimatur.routes import (
+    MANAGE,
+    PRINT,
+    REPORT,
+    STATUS,
+    Routes,
+    body,
+    refusal,
+    route,
+    text,
+    user,
+)
 
 FRESH_FOR = 10.0
 """Seconds for which a list is served without reading the chain again."""
+READ_WITHIN = 8.0
+"""Seconds that a request waits for a new one: OctoPrint answers few requests at once, and one of them may be
+somebody who cancels a print."""
+LONGEST_PATH = 1000
+"""Characters."""
 
 
-def job_json(
-    job: Job, progress: float | None = None, active: bool = False, reportable: bool = False
-) -> dict[str, Any]:
-    """A job as browsers see it.
+class Api(Routes):
+    """Mixed into the plugin."""
 
-    Args:
-        progress: of its step from 0 to 1, where it is known.
-        active: it is being prepared.
-        reportable: its failure can be reported.
-    """
-    message = message_of(job.reason)
-    return {
-        "id": job.id,
-        "license_id": format_id(job.license_id),
-        "name": job.name,
-        "number": job.number,
-        "state": job.state.value,
-        "copy": job.copy,
-        "copies": job.copies,
-        "transaction": job.transaction,
-        "message": message and message.as_json(),
-        "progress": progress,
-        "active": active,
-        "ready": job.is_ready and not active,
-        "underway": active or not (job.is_over or job.is_ready),
-        "withdrawable": job.state in WITHDRAWABLE and not job.withdrawn,
-        "reportable": reportable,
-        "final": job.is_over,
-        "dismissed": job.dismissed,
-        "created": job.created,
-        "updated": job.updated,
-    }
+    @route("/licenses", "GET", STATUS)
+    def list_licenses(self) -> Any:
+        """The list. `?fresh=true` reads the chain first, if that doesn't take long."""
+        if flask.request.values.get("fresh") == "true":
+            self.service.catalog.refresh(READ_WITHIN)
+        else:
+            self.service.catalog.refresh_soon(FRESH_FOR)
+        return flask.jsonify(**self.service.licenses(), **self.service.identity())
 
+    @route("/licenses/<string:license_id>/print", "POST", PRINT)
+    def print_license(self, license_id: str) -> Any:
+        """Consume a copy and print it. Body, optional: `{"copy": 3}`, the copy that was confirmed, and
+        `{"file": "path"}`, a file among OctoPrint's for a license without a sealed one."""
+        sent = body()
+        copy = sent.get("copy")
+        if copy is not None and (isinstance(copy, bool) or not isinstance(copy, int)):
+            flask.abort(400)
+        try:
+            id = parse_id(license_id)
+        except InvalidLicenseNumber:
+            return refusal(Message("unknown_license"), 404)
+        file = text(sent, "file", LONGEST_PATH, optional=True)
+        return self._begun(self.service.print_license(id, copy, user(), file or None))
 
-def _refused(message: Message, status: int = 409) -> flask.Response:
-    from flask_babel import gettext
-
-    text = message.render(gettext)
-    return flask.make_response(flask.jsonify(error=text, reason=message.as_json()), status)
-
-
-def _body() -> dict[str, Any]:
-    body = flask.request.get_json(silent=True)
-    return body if isinstance(body, dict) else {}
-
-
-class Api(octoprint.plugin.BlueprintPlugin):
-    """Mixed into the plugin, which has `service` (flow, catalog, keys)."""
-
-    service: Any
-
-    def is_blueprint_protected(self) -> bool:
-        return True
-
-    def is_blueprint_csrf_protected(self) -> bool:
-        return True
-
-    def is_api_protected(self) -> bool:
-        return True
-
-    @octoprint.plugin.BlueprintPlugin.route("/licenses", methods=["GET"])
-    def list_licenses(self):
-        """The list. `?fresh=true` reads the chain first."""
-        with Permissions.STATUS.require(403):
-            if flask.request.values.get("fresh") == "true":
-                self.service.catalog.refresh()
-            else:
-                self.service.catalog.refresh_soon(FRESH_FOR)
-            return flask.jsonify(**self.service.catalog.snapshot.as_json(), **self.service.identity())
-
-    @octoprint.plugin.BlueprintPlugin.route("/licenses/<string:license_id>/print", methods=["POST"])
-    def print_license(self, license_id):
-        """Consume a copy and print it. Body, optional: `{"copy": 3}`, the copy that was confirmed."""
-        with Permissions.PLUGIN_IMPRIMATUR_PRINT.require(403):
-            copy = _body().get("copy")
-            if copy is not None and (isinstance(copy, bool) or not isinstance(copy, int)):
-                flask.abort(400)
-            try:
-                id = parse_id(license_id)
-            except InvalidLicenseNumber:
-                return _refused(Message("unknown_license"), 404)
-            try:
-                job = self.service.print_license(id, copy, _user())
-            except Refused as error:
-                return _refused(error.message)
-            return flask.make_response(flask.jsonify(job=self.service.job_json(job)), 202)
-
-    @octoprint.plugin.BlueprintPlugin.route("/jobs", methods=["GET"])
-    def list_jobs(self):
+    @route("/jobs", "GET", STATUS)
+    def list_jobs(self) -> Any:
         """Every job that isn't over, and the latest of the others; newest first."""
-        with Permissions.STATUS.require(403):
-            return flask.jsonify(jobs=self.service.jobs())
+        return flask.jsonify(jobs=self.service.jobs())
 
-    @octoprint.plugin.BlueprintPlugin.route("/jobs/<string:job_id>/print", methods=["POST"])
-    def print_job(self, job_id):
+    @route("/jobs/<string:job_id>/print", "POST", PRINT)
+    def print_job(self, job_id: str) -> Any:
         """Print a copy that is paid and waits. Consumes nothing."""
-        return self._do(lambda flow: flow.resume(job_id))
+        return self._begun(self.service.resume(job_id))
 
-    @octoprint.plugin.BlueprintPlugin.route("/jobs/<string:job_id>/withdraw", methods=["POST"])
-    def withdraw_job(self, job_id):
+    @route("/jobs/<string:job_id>/withdraw", "POST", PRINT)
+    def withdraw_job(self, job_id: str) -> Any:
         """Give up a job that isn't printing. What is signed already can't be taken back."""
-        return self._do(lambda flow: flow.withdraw(job_id))
+        return self._begun(self.service.flow.withdraw(job_id))
 
-    @octoprint.plugin.BlueprintPlugin.route("/jobs/<string:job_id>/failure", methods=["POST"])
-    def report_failure(self, job_id):
-        """Report to the chain that the copy of a job failed, so that the license gives it back."""
-        return self._do(lambda flow: flow.report_failure(job_id))
+    @route("/jobs/<string:job_id>/failure", "POST", REPORT)
+    def report_failure(self, job_id: str) -> Any:
+        """Report to the chain that the copy of a job failed, so that the license gives it back. Body:
+        `{"reason": "adhesion", "note": "…"}`, a `Cause` and the operator's words."""
+        sent = body()
+        note = sent.get("note") or ""
+        try:
+            cause = Cause(sent.get("reason") or Cause.OTHER)
+            if not isinstance(note, str) or len(note) > LONGEST_NOTE:
+                raise ValueError("the note is too long")
+            statement = Statement(cause, shown(note))
+        except ValueError:
+            flask.abort(400, description=f"reason is one of {', '.join(Cause)}, note up to 200 characters")
+        return self._begun(self.service.flow.report_failure(job_id, statement))
 
-    @octoprint.plugin.BlueprintPlugin.route("/jobs/<string:job_id>/dismiss", methods=["POST"])
-    def dismiss_job(self, job_id):
+    @route("/jobs/<string:job_id>/dismiss", "POST", PRINT)
+    def dismiss_job(self, job_id: str) -> Any:
         """The operator has read how a job ended."""
-        with Permissions.PLUGIN_IMPRIMATUR_PRINT.require(403):
-            self.service.dismiss(job_id)
-            return "", 204
+        self.service.dismiss(job_id)
+        return "", 204
 
-    def _do(self, wish: Callable[[Flow], Job]) -> flask.Response:
-        """Do what an operator wants of a job."""
-        with Permissions.PLUGIN_IMPRIMATUR_PRINT.require(403):
-            try:
-                job = wish(self.service.flow)
-            except Refused as error:
-                return _refused(error.message)
-            return flask.make_response(flask.jsonify(job=self.service.job_json(job)), 202)
-
-    @octoprint.plugin.BlueprintPlugin.route("/check", methods=["POST"])
-    def check_connection(self):
+    @route("/check", "POST", MANAGE)
+    def check_connection(self) -> Any:
         """Try settings, stored or not: which part answers, and what is wrong with the others."""
-        with Permissions.PLUGIN_IMPRIMATUR_MANAGE.require(403):
-            body = _body()
-            settings = {key: body.get(key, value) for key, value in self.service.settings().items()}
-            return flask.jsonify(
-                checks=connection.check(settings, self.service.keys.signer), **self.service.identity()
-            )
+        sent = body()
+        settings = {key: sent.get(key, value) for key, value in self.service.settings().items()}
+        return flask.jsonify(
+            checks=connection.check(settings, self.service.keys.signer), **self.service.identity()
+        )
 
-
-def _user() -> str | None:
-    from octoprint.server import current_user
-
-    return current_user.get_name() if current_user else None
+    def _begun(self, job: Any) -> flask.Response:
+        return flask.make_response(flask.jsonify(job=self.service.job_json(job)), 202)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from imprimatur.chain import node
 from imprimatur.chain.device_registry import DeviceRegistry
@@ -22,18 +23,10 @@ from imprimatur.device import (
 from imprimatur.key_answer import AnswerInvalid, Question
 from imprimatur.sealing import new_key, public_key
 from octoprint_imprimatur.messages import Message, Refused
+from octoprint_imprimatur.settings import DEFAULTS
 
-DEFAULTS: dict[str, Any] = {
-    "portal_url": "",
-    "portal_name": "",
-    "desk_url": "",
-    "desk_address": "",
-    "node_url": "",
-    "chain_id": None,
-    "contract": "",
-    "contract_since": 0,
-    "finality": "",
-}
+__all__ = ["DEFAULTS", "Address", "Connection", "check", "connect"]
+
 MAX_REASON = 200
 _PORTALS_CODES = ("not_enrolled", "device_disabled")
 """Refusals of a portal that have a sentence of their own."""
@@ -50,6 +43,15 @@ def checksummed(address: str) -> str:
     from eth_utils.address import to_checksum_address
 
     return str(to_checksum_address(address))
+
+
+def is_node_url(url: str) -> bool:
+    """Whether a chain node could be asked there."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def node_trouble(error: NodeUnreachable | NodeRefused) -> Refused:
@@ -100,6 +102,8 @@ class Address:
     desk_address: str = ""
     finality: Finality | None = None
     """None: as the chain is usually run."""
+    allow_http: bool = False
+    """Whether portal and desk on other machines may be asked without TLS."""
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> "Address":
@@ -113,7 +117,7 @@ class Address:
         try:
             chain_id, since = int(given["chain_id"]), int(given["contract_since"] or 0)
             contract = checksummed(given["contract"])
-            if not given["node_url"].startswith(("http://", "https://")) or int(contract, 16) == 0:
+            if not is_node_url(given["node_url"]) or int(contract, 16) == 0:
                 raise ValueError
         except ValueError as error:
             raise Refused("not_set_up") from error
@@ -135,6 +139,7 @@ class Address:
             desk_url=given["desk_url"],
             desk_address=desk_address,
             finality=finality,
+            allow_http=settings.get("allow_http") is True,
         )
 
 
@@ -200,14 +205,16 @@ def connect(address: Address, signer: Signer, rpc: Rpc | None = None) -> Connect
 
 def _portal(address: Address, signer: Signer) -> Portal | None:
     try:
-        return Portal(address.portal_url, signer) if address.portal_url else None
+        return Portal(address.portal_url, signer, address.allow_http) if address.portal_url else None
     except AddressRefused as error:
         raise Refused("portal_url", reason=str(error)[:MAX_REASON]) from error
 
 
 def _desk(address: Address, signer: Signer) -> Desk | None:
     try:
-        return Desk(address.desk_url, address.desk_address, signer) if address.desk_url else None
+        if not address.desk_url:
+            return None
+        return Desk(address.desk_url, address.desk_address, signer, address.allow_http)
     except AddressRefused as error:
         raise Refused("desk_url", reason=str(error)[:MAX_REASON]) from error
 

@@ -5,9 +5,11 @@ has the printer is the runner's. After a restart paid copies get their keys, and
 """
 
 import logging
+import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from imprimatur.chain import node
@@ -19,6 +21,8 @@ from imprimatur.device.journal import Journal, WrongState
 from imprimatur.device.offers import Offer
 from imprimatur.device.reasons import Refused as JobRefused
 from imprimatur.device.reasons import Waiting, Withheld
+from imprimatur.device.recovering import recover
+from imprimatur.device.statement import Statement
 from octoprint_imprimatur.connection import Connection
 from octoprint_imprimatur.messages import Message, Refused
 from octoprint_imprimatur.runner import Changed, Runner
@@ -37,6 +41,8 @@ class Flow:
     Args:
         connect: the way to chain, portal and desk by the settings of now, or `Refused`; asks nobody anything.
         folder: for sealed files.
+        clock: Unix seconds.
+        steady: seconds that only go forward.
     """
 
     def __init__(
@@ -46,15 +52,32 @@ class Flow:
         runner: Runner,
         folder: Path,
         changed: Changed,
+        *,
+        clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._journal = journal
         self._connect = connect
         self._runner = runner
         self._folder = folder
         self._changed = changed
+        self._clock = clock
+        self._steady = steady
         self._recovering = threading.Lock()
         self._recovered = False
         self._due: dict[str, float] = {}
+
+    def recover(self) -> None:
+        """Put in order what the last run left behind, once: before anything else, whatever network and
+        settings are like. Starts no print.
+
+        Raises:
+            OSError, sqlite3.Error: the disk doesn't help; nothing else can be done before it does.
+        """
+        with self._recovering:
+            if not self._recovered:
+                recover(self._journal, self._folder, self._clock)
+                self._recovered = True
 
     # What operators want -----------------------------------------------------------------------------------
 
@@ -63,6 +86,7 @@ class Flow:
         license_id: int,
         *,
         offer: Offer | None = None,
+        file: Path | None = None,
         copy: int | None = None,
         user: str | None = None,
     ) -> Job:
@@ -70,12 +94,13 @@ class Flow:
 
         Args:
             offer: what the portal says about it, when that is at hand.
+            file: the operator's own, for a license without a sealed one.
             copy: number of the copy that the operator confirmed; None for the next one.
 
         Raises:
             Refused: with the reason; nothing happened.
         """
-        with self._runner.taken():
+        with self._taken():
             for waiting in self._journal.in_states(*PAID):
                 if waiting.license_id == license_id:
                     raise Refused("copy_waiting", copy=waiting.copy)
@@ -83,7 +108,7 @@ class Flow:
             connection.require_chain()
             delivery = self._delivery(connection, _payer(connection))
             try:
-                job = delivery.pick(license_id, offer=offer, copy=copy, user=user)
+                job = delivery.pick(license_id, offer=offer, file=file, copy=copy, user=user)
             except JobRefused as error:
                 raise Refused(error.reason.code, **error.reason.facts) from error
             except Waiting as error:
@@ -97,7 +122,7 @@ class Flow:
         Raises:
             Refused: with the reason; nothing happened.
         """
-        with self._runner.taken():
+        with self._taken():
             job = self._job(job_id)
             if not job.is_ready:
                 raise Refused("not_waiting")
@@ -110,6 +135,7 @@ class Flow:
         Raises:
             Refused: not_withdrawable, unknown_job, or the connection's reasons.
         """
+        self.recover()
         job = self._job(job_id)
         try:
             job = self._delivery(self._connect()).withdraw(job)
@@ -119,23 +145,38 @@ class Flow:
         self._changed(job, None)
         return job
 
-    def report_failure(self, job_id: str) -> Job:
+    def report_failure(self, job_id: str, statement: Statement | None = None) -> Job:
         """Report that the copy of a job failed, so that its license gives it back.
+
+        Args:
+            statement: what the operator says about it.
 
         Raises:
             Refused: not_reportable, unknown_job, or the connection's reasons.
         """
+        self.recover()
         job = self._job(job_id)
         if not is_reportable(job):
             raise Refused("not_reportable")
         connection = self._connect()
         try:
-            job = self._delivery(connection, _payer(connection)).report_failure(job)
+            job = self._delivery(connection, _payer(connection)).report_failure(job, statement=statement)
         except WrongState as error:
             raise Refused("not_reportable") from error
         self._runner.wake()
         self._changed(job, None)
         return job
+
+    @contextmanager
+    def _taken(self) -> Iterator[None]:
+        """The printer, for a job of this run: what was left behind is in order, and the disk helps. Raises
+        Refused."""
+        try:
+            self.recover()
+            with self._runner.taken():
+                yield
+        except (OSError, sqlite3.Error) as error:
+            raise Refused("not_begun", reason=Message("disk_trouble", {"trouble": str(error)})) from error
 
     def _job(self, job_id: str) -> Job:
         try:
@@ -144,8 +185,7 @@ class Flow:
             raise Refused("unknown_job") from error
 
     def _delivery(self, connection: Connection, payer: Signer | None = None) -> Delivery:
-        """The library's part. The first one puts in order what the last run left behind, without network."""
-        delivery = Delivery(
+        return Delivery(
             self._journal,
             connection.signer,
             connection.licenses,
@@ -155,12 +195,8 @@ class Flow:
             self._folder,
             connection.finality,
             payer,
+            clock=self._clock,
         )
-        with self._recovering:
-            if not self._recovered:
-                delivery.recover()
-                self._recovered = True
-        return delivery
 
     # In the background -------------------------------------------------------------------------------------
 
@@ -169,7 +205,10 @@ class Flow:
 
         Raises:
             Refused: there is no connection by the settings of now.
+            OSError, sqlite3.Error: the disk doesn't help.
         """
+        self.recover()
+        self._runner.settle()
         connection = self._connect()
         pays = self._journal.in_states(*UNSETTLED) or self._is_reporting()
         delivery = self._delivery(connection, _payer(connection) if pays else None)
@@ -178,8 +217,8 @@ class Flow:
         active = self._runner.active
         delivery.settle_open(() if active is None else (active,))
         for job in self._journal.in_states(State.VERIFIED, State.CONSUMED):
-            if job.id != self._runner.active and time.monotonic() >= self._due.get(job.id, 0.0):
-                self._due[job.id] = time.monotonic() + _pause_after(delivery, job)
+            if job.id != self._runner.active and self._steady() >= self._due.get(job.id, 0.0):
+                self._due[job.id] = self._steady() + _pause_after(delivery, job)
         for job in self._journal.recent():
             if job != before.get(job.id):
                 self._changed(job, None)

@@ -9,6 +9,7 @@ import argparse
 import os
 import secrets
 import sys
+import threading
 from pathlib import Path
 
 from imprimatur.chain.signers import KeySigner, KeystoreUnusable, create_keystore, open_keystore
@@ -16,19 +17,33 @@ from imprimatur.errors import ImprimaturError
 
 KEYSTORE = "printer-key.json"
 PASSWORD = "printer-key.password"  # noqa: S105 - a file name
-BACKUP_EXCLUDES = [KEYSTORE, PASSWORD]
+PIN = "printer-key.pin"
+ENCRYPTION_KEY = "encryption.key"
+BACKUP_EXCLUDES = [KEYSTORE, PASSWORD, PIN, ENCRYPTION_KEY]
+_creating = threading.Lock()
+"""Of two passwords written at once one is replaced, and a key may belong to that one."""
 
 
-def _create_password(path: Path) -> None:
-    """Write a new password, completely or not at all: an empty file would lock the key away."""
+def write_secret(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, completely or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(32))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        # A secret that nobody looks for isn't left out of backups either.
+        partial.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def open_or_create(folder: Path) -> KeySigner:
@@ -39,13 +54,29 @@ def open_or_create(folder: Path) -> KeySigner:
         OSError: they can't be read or written.
     """
     keystore, password = folder / KEYSTORE, folder / PASSWORD
-    if keystore.exists() and not password.exists():
-        raise KeystoreUnusable(f"There is a keystore, but {password.name} is missing beside it.")
-    if not password.exists():
-        _create_password(password)
-    if not keystore.exists():
-        return create_keystore(keystore, password.read_text().strip())
+    with _creating:
+        if keystore.exists() and not password.exists():
+            raise KeystoreUnusable(f"There is a keystore, but {password.name} is missing beside it.")
+        if not password.exists():
+            # An empty or torn password would lock the key away.
+            write_secret(password, secrets.token_urlsafe(32))
+        if not keystore.exists():
+            return create_keystore(keystore, password.read_text().strip())
     return open_keystore(keystore, password.read_text().strip())
+
+
+def encryption_key(folder: Path) -> bytes:
+    """The public half (32 bytes) of the printer's X25519 key; made once, so that asking again says the same.
+
+    Raises:
+        InvalidKey, OSError: the file isn't a key, or can't be read or written.
+    """
+    from imprimatur.sealing import identity_text, new_key, public_key, secret_from_text
+
+    path = folder / ENCRYPTION_KEY
+    if not path.exists():
+        write_secret(path, identity_text(new_key()) + "\n")
+    return public_key(secret_from_text(path.read_text().strip()))
 
 
 def data_folder(basedir: Path) -> Path:

@@ -8,7 +8,7 @@ path.
 import io
 from typing import Any
 
-from octoprint.util.comm import PrintingFileInformation, PrintingGcodeFileInformation
+from octoprint_imprimatur.compat.connectors import PrintingFileInformation, PrintingGcodeFileInformation
 
 _UTF8_MARK = b"\xef\xbb\xbf"
 _AHEAD = 1 << 16
@@ -71,6 +71,11 @@ class LicensedFile(PrintingGcodeFileInformation):
         except Exception as error:
             self.broken = True
             raise OSError(f"The licensed file can't be read on: {error}") from error
+
+    @property
+    def lines(self) -> int:
+        """How many lines were read so far, comments not counted."""
+        return int(self._read_lines)
 
     def seek(self, _offset: int) -> None:
         """Starting in the middle isn't part of a license: it revokes the permit."""

@@ -23,8 +23,35 @@ OWN = {
     "a license. No copy was used. Use the tab Licensed jobs.",
     "move_refused": "The move “%(command)s” was not sent, because it prints outside a licensed job. "
     "Jogging, homing and extruding by hand stay possible.",
+    "connector_refused": "The connection “%(connector)s” wasn't opened, because what prints through it "
+    "can't be checked for a license. No copy was used. Connect the printer as a serial one, or ask an "
+    "administrator to allow own files.",
+    "connector_in_use": "The printer is connected in a way that can't be checked for licenses, so nothing "
+    "was changed. No copy was used. Let a running print end, disconnect the printer, and try again.",
+    "connector_unusable": "The printer is connected in a way that can't print licensed jobs. No copy was "
+    "used. Disconnect it, connect it as a serial one, and try again.",
+    "foreign_hooks": "Other plugins of this OctoPrint see each line that is printed, so the licensed file "
+    "wouldn't stay secret: %(plugins)s. Nothing was printed and no further copy was used. An administrator "
+    "can switch them off and connect the printer anew, or trust them in the settings under Licensed jobs.",
     "check_failed": "A line was held back because the license check itself failed. No copy was used for it. "
     "Look into octoprint.log and report the error.",
+    "card_stopped": "A print from the printer's own card was started at the printer itself and was stopped: "
+    "this printer only prints licensed jobs. No copy was used. Check the bed, and use the tab Licensed jobs.",
+    "card_written": "The printer was told to write what it is sent to its own card (M28), so a licensed job "
+    "would be copied instead of printed. None starts and no further copy was used. Send M29 in the terminal, "
+    "then print again.",
+    # What has got between the gate and the printer
+    "gate_http": "Another plugin has taken the license check out of OctoPrint's API (%(who)s). No licensed "
+    "job starts and no copy was used. An administrator has to remove that plugin and restart OctoPrint.",
+    "gate_printer": "Another plugin has replaced what starts prints in OctoPrint (%(who)s), so the license "
+    "check can't vouch for them. No licensed job starts and no copy was used. An administrator has to remove "
+    "that plugin and restart OctoPrint.",
+    "gate_lines": "Another plugin changes lines after the license check, or how they are sent (%(who)s). No "
+    "licensed job starts and no copy was used. An administrator has to remove that plugin and restart "
+    "OctoPrint.",
+    "not_started": "The plugin can't keep its records: %(reason)s Nothing licensed prints and no copy was "
+    "used; what needs a license is refused as ever. An administrator has to look into octoprint.log, put "
+    "disk or file right, and restart OctoPrint.",
     # Before anything begins
     "not_set_up": "The connection to the license contract isn't set up. No copy was used. "
     "An administrator can enter it in the settings under Licensed jobs.",
@@ -65,6 +92,44 @@ OWN = {
     "no_entry": "The portal doesn't list this license, so its name is unknown. The license itself is valid.",
     "other_description": "The portal describes another file than the license is for, so nothing of it is "
     "shown.",
+    "portal_lies": "The portal says something else than the chain about %(count)s licenses (%(licenses)s). "
+    "The list shows what the chain says, and no copy was used by that. Tell the owner of the licenses.",
+    "not_yet_on_chain": "The portal lists this license, but the chain doesn't know it yet. No copy was used. "
+    "Wait until its owner's portal has issued it.",
+    "untold": "The license is valid, but the portal doesn't deliver its file. No copy was used. "
+    "Upload the file yourself if you have it, or ask the owner of the license.",
+    "no_local_file": "OctoPrint has no such file. No copy was used. Upload it again and reload the list.",
+    # Setting up
+    "invitation_unreadable": "That isn't an invitation. No copy was used by that. Copy link or code again "
+    "from the portal.",
+    "invitation_without_portal": "A code alone doesn't say which portal it is from. No copy was used by "
+    "that. Enter the portal's address too, or paste the link.",
+    "invitation_unknown": "The portal doesn't know this invitation: it was withdrawn, or mistyped. No copy "
+    "was used by that. Copy it again, or ask the owner for another one.",
+    "invitation_expired": "The invitation has expired. No copy was used by that. Ask the owner for another "
+    "one.",
+    "invitation_used": "Another device has used this invitation. No copy was used by that. Ask the owner for "
+    "one of this printer's own, and whose device that is.",
+    "not_bound": "The wallet hasn't bound this printer on the chain. No copy was used by that. Bind it with "
+    "the wallet first, or leave the wallet empty.",
+    "wallet_unreadable": "The wallet's address isn't one. No copy was used by that. Correct it, or leave it "
+    "empty when the printer is its own wallet.",
+    "portal_down": "The portal doesn't answer (%(trouble)s). Nothing was changed and no copy was used. Check "
+    "its address and the network, and try again with the same invitation.",
+    "portal_no_time": "The portal has no time at the moment. Nothing was changed and no copy was used. Try "
+    "again in a minute with the same invitation.",
+    "portal_no_desk": "The portal has no key desk yet, so it can't let a printer in. No copy was used by "
+    "that. Ask whoever runs the portal, and try again with the same invitation.",
+    "node_url": "The chain node's address has to begin with http:// or https://. No copy was used by that. "
+    "Correct it.",
+    "jobs_open": "%(count)s licensed jobs or failure reports aren't over, and they belong to the key and "
+    "contract of now. Nothing was changed and no copy was used. Print, report or withdraw the jobs first, "
+    "and wait until reports are settled.",
+    "key_refused": "The key can't be used: %(reason)s Nothing was changed and no copy was used.",
+    "token_open": "The token is in use with another PIN. Nothing was changed and no copy was used. If its "
+    "PIN was changed, restart OctoPrint first.",
+    "module_refused": "The module has to be given with its full path, and may not lie among OctoPrint's own "
+    "files. Nothing was changed and no copy was used. Install its package.",
     # The key desk
     "desk_not_set_up": "No key desk is set up, so sealed files can't be opened. No copy was used. "
     "An administrator can enter its address in the settings.",

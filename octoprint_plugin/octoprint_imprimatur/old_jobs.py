@@ -5,13 +5,16 @@ journal stays where it was; the one of today has another name.
 """
 
 import json
+import logging
 import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from octoprint_imprimatur.cards import OWN_FILE
 from octoprint_imprimatur.messages import Message
+from octoprint_imprimatur.shown_job import STEPS
 
 FILE = "journal.db"
 _ENDS = {
@@ -26,6 +29,7 @@ _ENDS = {
 }
 """By the state that a job was left in: how it ends, and the sentence about it."""
 _LISTED = 20
+_log = logging.getLogger("octoprint.plugins.imprimatur.old_jobs")
 
 
 class OldJobs:
@@ -34,6 +38,7 @@ class OldJobs:
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
         self._lock = threading.Lock()
+        self._is_damaged = False
 
     def end(self) -> list[str]:
         """End what isn't over; the ids of all jobs, whose placeholders may still lie among OctoPrint's files.
@@ -51,12 +56,23 @@ class OldJobs:
 
     def listed(self) -> list[dict[str, Any]]:
         """The newest that ended and weren't dismissed, as browsers see jobs."""
-        rows = self._do("SELECT * FROM job WHERE dismissed = 0 ORDER BY created DESC LIMIT ?", _LISTED)
+        rows = self._try("SELECT * FROM job WHERE dismissed = 0 ORDER BY created DESC LIMIT ?", _LISTED)
         return [_json(row) for row in rows]
 
     def dismiss(self, id: str) -> None:
         """The operator has read how the job `id` ended."""
-        self._do("UPDATE job SET dismissed = 1 WHERE id = ?", id)
+        self._try("UPDATE job SET dismissed = 1 WHERE id = ?", id)
+
+    def _try(self, statement: str, *values: Any) -> list[sqlite3.Row]:
+        """As `_do`; a damaged file is told once, and must not hide the jobs of today."""
+        if self._is_damaged:
+            return []
+        try:
+            return self._do(statement, *values)
+        except sqlite3.DatabaseError:
+            self._is_damaged = True
+            _log.exception("The jobs of the version before sealed files can't be read.")
+            return []
 
     def _do(self, statement: str, *values: Any) -> list[sqlite3.Row]:
         if not self._path.exists():
@@ -71,8 +87,12 @@ def _json(row: sqlite3.Row) -> dict[str, Any]:
     return {
         "id": row["id"],
         "license_id": "0x" + row["license_id"],
+        "kind": OWN_FILE,
+        "steps": STEPS[OWN_FILE],
         "name": row["name"],
         "number": row["number"],
+        "owner_name": "",
+        "file_hash": row["file_hash"],
         "state": row["state"],
         "copy": row["copy"],
         "copies": row["copies"],
@@ -84,6 +104,7 @@ def _json(row: sqlite3.Row) -> dict[str, Any]:
         "underway": False,
         "withdrawable": False,
         "reportable": False,
+        "failure": None,
         "final": True,
         "dismissed": False,
         "created": row["created"],

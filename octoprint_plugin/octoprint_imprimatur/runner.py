@@ -5,12 +5,14 @@ took too long to come doesn't start by itself.
 """
 
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, Protocol
 
+from imprimatur.device.checked_file import CheckedFile
 from imprimatur.device.delivery import Delivery
 from imprimatur.device.job import UNPAID, Job, State
 from imprimatur.device.journal import Journal, WrongState
@@ -25,6 +27,8 @@ PATIENCE = 1800.0
 """Seconds after which a paid copy doesn't start by itself any more: nobody may be watching."""
 Changed = Callable[[Job, float | None], None]
 """Called with a job and the progress of its step (0 to 1, or None) whenever it moves."""
+Spawn = Callable[[Callable[[], None]], None]
+"""Runs work beside what its caller does next."""
 _log = logging.getLogger("octoprint.plugins.imprimatur.runner")
 
 
@@ -46,8 +50,20 @@ class Machine(Protocol):
         """
 
 
+def in_thread(work: Callable[[], None]) -> None:
+    """A thread that ends with the process."""
+    threading.Thread(target=work, name="imprimatur-flow", daemon=True).start()
+
+
 class Runner:
-    """Runs one licensed job at a time on `machine`."""
+    """Runs one licensed job at a time on `machine`.
+
+    Args:
+        patience, patience_unpaid: seconds for which a job whose copy is paid, or isn't, is prepared.
+        spawn: gives a job its thread.
+        clock: seconds that only go forward.
+        wake: what a waiting job waits for.
+    """
 
     def __init__(
         self,
@@ -56,6 +72,10 @@ class Runner:
         changed: Changed,
         patience: float = PATIENCE,
         patience_unpaid: float = PATIENCE_UNPAID,
+        *,
+        spawn: Spawn = in_thread,
+        clock: Callable[[], float] = time.monotonic,
+        wake: threading.Event | None = None,
     ) -> None:
         self._journal = journal
         self._machine = machine
@@ -63,9 +83,13 @@ class Runner:
         self._patience = patience
         self._patience_unpaid = patience_unpaid
         self._slot = threading.Lock()
+        self._spawn = spawn
+        self._clock = clock
         self._printing: Delivery | None = None
         self._started = 0.0
-        self._wake = threading.Event()
+        self._owed: list[Callable[[], object]] = []
+        self._settling = threading.Lock()
+        self._wake = wake or threading.Event()
         self._stopping = False
         self.active: str | None = None
         """Id of the job that is being prepared."""
@@ -92,10 +116,12 @@ class Runner:
 
         Raises:
             Refused: busy, or printer_not_ready.
+            OSError, sqlite3.Error: what became of the last job still can't be written down.
         """
         if not self._slot.acquire(blocking=False):
             raise Refused("busy")
         try:
+            self.settle()
             if not self._machine.ready():
                 raise Refused("printer_not_ready")
             yield
@@ -112,7 +138,7 @@ class Runner:
                     self._print(delivery, job)
             except Exception:
                 _log.exception("Job %s stopped unexpectedly.", job.id)
-                self._stop_unexpectedly(job.id)
+                self._write_or_owe(lambda: self._stop_unexpectedly(job.id))
             finally:
                 self.active = None
                 self._slot.release()
@@ -120,8 +146,13 @@ class Runner:
 
         self.active = job.id
         self._wake.clear()
-        self._changed(job, None)
-        threading.Thread(target=work, name="imprimatur-flow", daemon=True).start()
+        try:
+            self._changed(job, None)
+            self._spawn(work)
+        except Exception:
+            self.active = None
+            self._write_or_owe(lambda: self._stop_unexpectedly(job.id))
+            raise
 
     def _stop_unexpectedly(self, job_id: str) -> None:
         job = self._journal.job(job_id)
@@ -137,7 +168,7 @@ class Runner:
 
     def _prepare(self, delivery: Delivery, job: Job) -> bool:
         """Take the job to where it can be printed; whether it came there in time."""
-        begun = time.monotonic()
+        begun = self._clock()
         while not job.is_ready:
             if self._stopping or job.is_over or job.withdrawn:
                 return False
@@ -157,7 +188,7 @@ class Runner:
             job = self._journal.job(job.id)
             self._changed(job, None)
             patience = self._patience_unpaid if job.state in UNPAID else self._patience
-            left = begun + patience - time.monotonic()
+            left = begun + patience - self._clock()
             if nap and left > 0:
                 self._wake.wait(min(nap, left))
                 self._wake.clear()
@@ -184,17 +215,20 @@ class Runner:
         except WrongState:
             source.close()
             return
-        self._printing, self._started = delivery, time.monotonic()
-        self._changed(job, None)
+        except BaseException:
+            source.close()
+            raise
+        self._printing, self._started = delivery, self._clock()
         try:
-            self._machine.start(job, source, job.described.file_size if job.described else 0)
+            self._changed(job, None)
+            self._machine.start(job, source, _size_of(job, source))
         except Exception as error:
             source.close()
             if not isinstance(error, CannotStart):
                 _log.exception("Job %s couldn't be started.", job.id)
             trouble = str(error) if isinstance(error, CannotStart) else type(error).__name__
             failed = why("start_failed", copy=job.copy, trouble=trouble)
-            self._leave(lambda: delivery.cancel_early(job, failed))
+            self._write_or_owe(lambda: self._leave(lambda: delivery.cancel_early(job, failed)))
 
     def _leave(self, step: Callable[[], Job]) -> bool:
         """Take a step that somebody else may have taken first; whether it was us."""
@@ -215,18 +249,45 @@ class Runner:
         delivery, job = self._of_print(job_id)
         self._changed(delivery.begin_part(job), None)
 
-    def print_done(self, job_id: str) -> None:
-        """The last line was sent."""
+    def print_done(self, job_id: str, telemetry: bytes | None = None) -> None:
+        """The last line was sent; `telemetry` is a hash (32 bytes) of what the machine recorded."""
         delivery, job = self._of_print(job_id)
-        self._leave(lambda: delivery.finish(job, self._seconds()))
+        seconds = self._seconds()
+        self._write_or_owe(lambda: self._leave(lambda: delivery.finish(job, seconds, telemetry)))
 
     def print_ended(self, job_id: str, cancelled: bool) -> None:
         """The print was cancelled, or failed."""
         delivery, job = self._of_print(job_id)
         late = why("cancelled" if cancelled else "print_failed", copy=job.copy)
         early = why("cancelled_early" if cancelled else "failed_early", copy=job.copy)
-        if not self._leave(lambda: delivery.fail(job, late, self._seconds())):
-            self._leave(lambda: delivery.cancel_early(job, early))
+        seconds = self._seconds()
+        self._write_or_owe(
+            lambda: (
+                self._leave(lambda: delivery.fail(job, late, seconds))
+                or self._leave(lambda: delivery.cancel_early(job, early))
+            )
+        )
+
+    # What can't be written down at once --------------------------------------------------------------------
+
+    def _write_or_owe(self, step: Callable[[], object]) -> None:
+        """Take a step that has to be taken: when the disk doesn't help, later."""
+        try:
+            step()
+        except (OSError, sqlite3.Error):
+            _log.exception("What became of a job can't be written down. It is tried again.")
+            self._owed.append(step)
+
+    def settle(self) -> None:
+        """Write down what couldn't be written before.
+
+        Raises:
+            OSError, sqlite3.Error: it still can't be.
+        """
+        with self._settling:
+            while self._owed:
+                self._owed[0]()
+                del self._owed[0]
 
     def _of_print(self, job_id: str) -> tuple[Delivery, Job]:
         if self._printing is None:
@@ -234,4 +295,11 @@ class Runner:
         return self._printing, self._journal.job(job_id)
 
     def _seconds(self) -> int:
-        return int(time.monotonic() - self._started)
+        return int(self._clock() - self._started)
+
+
+def _size_of(job: Job, source: BinaryIO) -> int:
+    """Bytes of the licensed file: as its manifest says, or as the first pass over an own file has found."""
+    if job.described is not None:
+        return job.described.file_size
+    return source.size if isinstance(source, CheckedFile) else 0

@@ -4,6 +4,7 @@ import hashlib
 import os
 import stat
 import threading
+import time
 from contextlib import closing
 from dataclasses import replace
 
@@ -12,10 +13,11 @@ import pytest
 from imprimatur.chain.orders import file_hash_to_int
 from imprimatur.chain.outbox import Confirmations
 from imprimatur.chain.signers import KeySigner, SignerUnusable
-from imprimatur.device import Portal, Refused, State, Waiting, Withheld, WrongState, why
+from imprimatur.device import Portal, Refused, State, Waiting, Withheld, WrongState, sealed_cache, why
 from imprimatur.device.carrying import LONG_POLL, POLL
 from imprimatur.device.keying import SOON
 from imprimatur.device.sealed_cache import KEEP_PARTIAL, SealedCache
+from imprimatur.hashing import sha256_file
 from imprimatur.key_answer import Refusal, read_answer
 from imprimatur.license_id import format_id
 from imprimatur.manifest.signature import sign_manifest
@@ -272,6 +274,26 @@ def test_a_damaged_rest_of_a_download_is_fetched_anew(device):
     assert printed(delivery, paid(delivery, job)) == GCODE
 
 
+def test_a_file_is_hashed_as_it_comes_and_again_when_somebody_touched_it(device, monkeypatch):
+    id = device.offer("hashed-once")
+    sealing = device.portal.served[id].sealing
+    cache = SealedCache(device.sealed)
+    cache.fetch(Portal(device.portal.url, device.signer), id, sealing)
+    read = []
+    monkeypatch.setattr(sealed_cache, "sha256_file", lambda path: read.append(path) or sha256_file(path))
+    assert cache.is_sound(sealing)
+    assert read == []
+    sealed = cache.path(sealing).read_bytes()
+    time.sleep(0.02)  # file systems count time in ticks
+    cache.path(sealing).write_bytes(sealed)
+    assert cache.is_sound(sealing)
+    assert SealedCache(device.sealed).is_sound(sealing)
+    assert read == [cache.path(sealing)] * 2
+    cache.path(sealing).write_bytes(sealed[:-1] + b"?")
+    assert not cache.is_sound(sealing)
+    assert not cache.has(sealing)
+
+
 def test_a_start_keeps_what_a_dry_run_has_fetched(device):
     id = device.offer("dry-run")
     sealing = device.portal.served[id].sealing
@@ -501,6 +523,18 @@ def test_a_paid_file_that_is_gone_is_fetched_again(device):
     assert "No copy was used" not in str(caught.value)
     device.portal.disabled = set()
     assert delivery.journal.job(job.id).state is State.KEYED
+    assert printed(delivery, job) == GCODE
+
+
+@pytest.mark.parametrize("place", [0, 25, 120, -40])
+def test_a_paid_file_that_is_damaged_anywhere_is_fetched_again(device, place):
+    id = device.offer(f"damaged-{place}")
+    delivery = device.start()
+    job = paid(delivery, delivery.pick(id))
+    (path,) = device.sealed.iterdir()
+    sealed = bytearray(path.read_bytes())
+    sealed[place] ^= 1
+    path.write_bytes(sealed)
     assert printed(delivery, job) == GCODE
 
 

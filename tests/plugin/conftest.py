@@ -1,20 +1,28 @@
 """A chain, a portal and one real OctoPrint that the tests of this folder share."""
 
 import gc
-import itertools
-import subprocess
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
-from imprimatur.chain import node
 from imprimatur.chain.signers import KeySigner
 from support.delivery_portal import DeliveryPortal, running_portal
+from support.licensed_printer import (
+    START_SCRIPT,
+    STARTER,
+    WATCHER,
+    Issue,
+    Issued,
+    Printer,
+    address_in,
+    issuer,
+    part,
+    plugin_settings,
+    write_start_script,
+)
 from support.node import Chain, running_chain
-from support.octoprint import ENVIRONMENT, OctoPrint, running_octoprint
+from support.octoprint import running_octoprint
 
 with warnings.catch_warnings():
     # OctoPrint leaves a socket open when it is imported.
@@ -23,9 +31,19 @@ with warnings.catch_warnings():
 
     gc.collect()
 
-STARTER = Path(__file__).parent / "print_starter.py"
-START_SCRIPT = "M104 S199"
-_numbers = itertools.count(1)
+__all__ = [
+    "STARTER",
+    "START_SCRIPT",
+    "WATCHER",
+    "Issue",
+    "Issued",
+    "Printer",
+    "address_in",
+    "issuer",
+    "part",
+    "plugin_settings",
+    "write_start_script",
+]
 
 
 @pytest.fixture(scope="session")
@@ -52,83 +70,6 @@ def portal(shared_portal: DeliveryPortal) -> DeliveryPortal:
     return shared_portal
 
 
-def part(lines: int = 40) -> bytes:
-    """A tiny print file, different each time: heats, homes, then feeds material."""
-    moves = "".join(f"G1 X{i} Y{i % 7} E0.0{i % 9 + 1} F6000\n" for i in range(1, lines + 1))
-    return f"; part {next(_numbers)}\nM104 S50\nG28 ; home\nM83\n{moves}M104 S0\n".encode()
-
-
-@dataclass(frozen=True)
-class Issued:
-    """A license that a test made, and the file that belongs to it."""
-
-    id: int
-    data: bytes
-
-    @property
-    def lines(self) -> list[str]:
-        text = self.data.decode()
-        return [stripped for line in text.splitlines() if (stripped := line.split(";")[0].strip())]
-
-
-Issue = Callable[..., Issued]
-
-
-def issuer(owner: KeySigner, portal: DeliveryPortal, printer: str) -> Issue:
-    """A way to issue licenses for `printer`, with their sealed files in the portal."""
-    portal.devices.add(printer)
-
-    def issue(copies: int = 1, data: bytes | None = None, **terms: int) -> Issued:
-        data = part() if data is None else data
-        return Issued(portal.offer(owner, printer, data, copies, f"T-{next(_numbers)}", **terms), data)
-
-    return issue
-
-
-@dataclass
-class Printer:
-    """The real OctoPrint, and its account, which never holds any coins."""
-
-    octoprint: OctoPrint
-    address: str
-    chain: Chain
-
-    def transactions(self) -> int:
-        """Transactions of the printer that the chain knows."""
-        return node.mined_count(self.chain.rpc, self.address)
-
-    def used(self, id: int) -> int:
-        license = self.chain.licenses.license_of(id)
-        assert license is not None
-        return license.used
-
-
-def plugin_settings(chain: Chain, portal: DeliveryPortal) -> dict[str, object]:
-    return {
-        "portal_url": portal.url,
-        "desk_url": portal.desk_url,
-        "desk_address": portal.desk.address,
-        "node_url": chain.url,
-        "chain_id": chain.chain_id,
-        "contract": chain.licenses.address,
-        "contract_since": chain.licenses.since,
-    }
-
-
-def write_start_script(basedir: Path) -> None:
-    """A script of OctoPrint's that heats before each print."""
-    scripts = basedir / "scripts" / "gcode"
-    scripts.mkdir(parents=True)
-    (scripts / "beforePrintStarted").write_text(START_SCRIPT)
-
-
-def address_in(basedir: Path) -> str:
-    """The address that the key command prints."""
-    command = [ENVIRONMENT / "bin" / "python", "-m", "octoprint_imprimatur.keys", basedir]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    return done.stdout.strip()
-
-
 @pytest.fixture(scope="session")
 def shared_printer(
     chain: Chain, shared_portal: DeliveryPortal, tmp_path_factory: pytest.TempPathFactory
@@ -136,7 +77,8 @@ def shared_printer(
     basedir = tmp_path_factory.mktemp("octoprint")
     address = address_in(basedir)
     write_start_script(basedir)
-    with running_octoprint(basedir, plugin_settings(chain, shared_portal), [STARTER]) as octoprint:
+    settings = plugin_settings(chain, shared_portal)
+    with running_octoprint(basedir, settings, [STARTER, WATCHER]) as octoprint:
         yield Printer(octoprint, address, chain)
 
 

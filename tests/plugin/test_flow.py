@@ -15,7 +15,7 @@ import pytest
 
 from conftest import Issue, Issued, issuer, part
 from imprimatur.chain import node
-from imprimatur.chain.rpc import NodeUnreachable, Rpc
+from imprimatur.chain.rpc import Rpc
 from imprimatur.chain.signers import KeySigner
 from imprimatur.device.job import Job, State
 from imprimatur.device.journal import Journal, WrongState
@@ -312,6 +312,21 @@ def test_a_printer_that_got_busy_meanwhile_pays_nothing(shop: Shop) -> None:
     assert shop.nothing_happened(license)
 
 
+def test_a_thread_that_cant_be_started_keeps_nothing(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    license = shop.issue()
+
+    def exhausted(work: Callable[[], None]) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(shop.runner, "_spawn", exhausted)
+    with pytest.raises(RuntimeError):
+        shop.begin(license)
+    (job,) = shop.journal.recent()
+    assert (job.state, code_of(job), shop.runner.is_busy) == (State.ABANDONED, "internal", False)
+    monkeypatch.undo()
+    assert shop.run(license).state is State.ARMED
+
+
 def test_a_print_that_doesnt_start_keeps_its_copy(shop: Shop) -> None:
     license = shop.issue(copies=2)
     shop.machine.refuses = "no bed"
@@ -558,18 +573,25 @@ def test_stopped_while_heating_or_printing(shop: Shop) -> None:
     assert shop.used(license) == 1
 
 
-def test_putting_in_order_needs_no_network(shop: Shop) -> None:
-    job = shop.run(shop.issue())
+def test_putting_in_order_needs_neither_network_nor_settings(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready, begun = shop.run(shop.issue()), shop.run(shop.issue())
+    shop.runner.part_begins(begun.id)
 
-    class Down(Rpc):
-        def call(self, method: str, params: list[Any]) -> Any:
-            raise NodeUnreachable("down")
+    def nothing() -> Connection:
+        raise Refused("not_set_up")
 
-    shop.rpc = Down()
     shop.restart()
-    assert reason_of(lambda: shop.flow.begin(job.license_id)) == "node_down"
+    monkeypatch.setattr(shop.flow, "_connect", nothing)
+    shop.flow.recover()
+    assert (shop.job(ready).state, code_of(shop.job(ready))) == (State.KEYED, "stopped_before_printing")
+    assert (shop.job(begun).state, code_of(shop.job(begun))) == (State.FAILED, "interrupted")
+    assert reason_of(shop.flow.continue_open) == "not_set_up"
+    monkeypatch.undo()
     shop.flow.continue_open()
-    assert shop.job(job).state is State.KEYED
+    told = [o["outcome"] for o in shop.portal.outcomes.values() if int(o["id"], 16) == begun.license_id]
+    assert told == ["failed"]
 
 
 def test_a_node_of_another_chain(shop: Shop, chain: Chain) -> None:

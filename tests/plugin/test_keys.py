@@ -1,6 +1,7 @@
 """The printer's key."""
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,13 @@ def test_a_keystore_without_its_password_is_never_replaced(tmp_path: Path) -> No
     with pytest.raises(KeystoreUnusable, match="missing beside it"):
         keys.open_or_create(tmp_path)
     assert (tmp_path / keys.KEYSTORE).read_bytes() == before
+
+
+def test_two_who_make_the_key_at_once_make_one(tmp_path: Path) -> None:
+    """At the first start the service opens it, and the wizard may choose it."""
+    with ThreadPoolExecutor() as threads:
+        opened = list(threads.map(lambda _: keys.open_or_create(tmp_path).address, range(3)))
+    assert set(opened) == {keys.open_or_create(tmp_path).address}
 
 
 def test_another_password(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Licensed prints on a real OctoPrint, with a real chain, recorded inside the virtual printer."""
 
-import os
 import time
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from imprimatur.chain.signers import KeySigner
 from imprimatur.key_answer import Refusal
 from imprimatur.license_id import format_id
 from support.delivery_portal import DeliveryPortal, Fault
+from support.leak_scan import files_of
 from support.node import ROOT, Chain
 from support.octoprint import gcode_lines, wait_for
 
@@ -27,7 +27,9 @@ def print_it(printer: Printer, license: Issued) -> dict:
 
 
 def listed(printer: Printer) -> dict[str, dict]:
-    return {license["id"]: license for license in printer.octoprint.licenses()["licenses"]}
+    """Cards of licenses that are on the chain and haven't ended, by id."""
+    cards = printer.octoprint.licenses()["licenses"]
+    return {card["id"]: card for card in cards if card["state"] in ("ready", "not_trusted", "untold")}
 
 
 def test_the_list_is_exactly_what_the_chain_says(
@@ -169,17 +171,41 @@ def test_pause_resume_and_what_octoprint_shows(printer: Printer, issue: Issue) -
     assert octoprint.get("/api/job")["job"]["file"]["name"] is None
 
 
+def test_a_file_that_pauses_itself_and_changes_the_tool(printer: Printer, issue: Issue) -> None:
+    octoprint = printer.octoprint
+    first, second = ["G28", "M83", "G1 X1 E1"], ["T0", "G1 X3 E1"]
+    license = issue(data="\n".join([*first, "M0 Insert the nut", *second, ""]).encode())
+    mark = octoprint.mark()
+    id = octoprint.print_license(license.id).json()["job"]["id"]
+    wait_for("It waits for the operator", lambda: octoprint.state() == "Paused")
+
+    def received() -> list[str]:
+        return [line for line in octoprint.received(mark) if line not in ("M400", "M114", START_SCRIPT)]
+
+    assert received() == first
+    assert octoprint.job(id)["state"] == "PRINTING"
+    octoprint.post("/api/job", command="pause", action="resume")
+    assert octoprint.wait_for_state(id, "FINISHED", "FAILED")["state"] == "FINISHED"
+    # OctoPrint keeps M0 for itself, as in any file.
+    assert received() == [*first, *second]
+
+
 def test_a_plugin_that_restarts_a_paused_print_gets_nothing(printer: Printer, issue: Issue) -> None:
     octoprint = printer.octoprint
     license = issue(data=slow_part(late=12))
+    start_mark = octoprint.mark()
     id = start(printer, license, "PRINTING")
     octoprint.post("/api/job", command="pause", action="pause")
     wait_for("It is paused", lambda: octoprint.state() == "Paused")
     mark = octoprint.mark()
     octoprint.post("/api/plugin/print_starter", command="restart", path="")
-    assert octoprint.wait_for_state(id, "FAILED")["copy"] == 1
-    octoprint.wait_until_operational()
+    time.sleep(0.5)
+    assert octoprint.state() == "Paused"
     assert not set(octoprint.received(mark)) & set(license.lines)
+    octoprint.post("/api/job", command="pause", action="resume")
+    assert octoprint.wait_for_state(id, "FINISHED", "FAILED")["state"] == "FINISHED"
+    received = [line for line in octoprint.received(start_mark) if line not in ("M400", "M114")]
+    assert received == [START_SCRIPT, *license.lines]
 
 
 def test_cancelled_before_the_part_begins_keeps_the_copy(printer: Printer, issue: Issue) -> None:
@@ -219,18 +245,6 @@ def test_a_second_job_waits_for_the_first(printer: Printer, issue: Issue) -> Non
     assert (refused.status_code, refused.json()["reason"]["key"]) == (409, "printer_not_ready")
     octoprint.wait_for_state(id, "FINISHED")
     assert printer.used(other.id) == 0
-
-
-def files_of(pid: int, *folders: Path) -> list[Path]:
-    """Every file below the folders, and every open one of the process, deleted or not, that holds bytes."""
-    found = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if os.getpgid(int(process.name)) == os.getpgid(pid):
-                found += [path for path in (process / "fd").iterdir() if path.is_file()]
-        except (ProcessLookupError, FileNotFoundError):
-            continue
-    return found
 
 
 def contains(path: Path, secret: bytes) -> bool:

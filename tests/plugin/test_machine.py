@@ -1,6 +1,7 @@
 """The printer behind OctoPrint, where something goes wrong at the end of a print."""
 
 import sqlite3
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,7 @@ from support.octoprint import wait_for
 class FullDisk:
     """A runner whose journal can't be written."""
 
-    def print_done(self, job_id: str) -> None:
+    def print_done(self, job_id: str, telemetry: bytes | None) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
     def print_ended(self, job_id: str, cancelled: bool) -> None:
@@ -23,10 +24,11 @@ class FullDisk:
 
 
 @pytest.mark.parametrize("event", [Events.PRINT_DONE, Events.PRINT_CANCELLED, Events.PRINT_FAILED])
-def test_a_journal_that_cant_be_written_doesnt_keep_the_printer(event: str) -> None:
-    printer: Any = SimpleNamespace(_comm=None, is_ready=lambda: True)
+def test_a_journal_that_cant_be_written_doesnt_keep_the_printer(event: str, tmp_path: Path) -> None:
+    comm = SimpleNamespace(_currentFile=None, isBusy=lambda: False)
+    printer: Any = SimpleNamespace(_comm=comm, is_ready=lambda: True)
     files: Any = SimpleNamespace(file_exists=lambda *_: False)
-    machine = OctoPrintMachine(printer, files, Gate(lambda message: None))
+    machine = OctoPrintMachine(printer, files, Gate(lambda message: None, lambda: "licensed_only"), tmp_path)
     machine.report_to(FullDisk())  # type: ignore[arg-type]
     job: Any = SimpleNamespace(id="j1")
     licensed: Any = SimpleNamespace(broken=False, close=lambda: None)

@@ -76,6 +76,17 @@ def test_read_endings_disappear(tmp_path: Path) -> None:
     assert list(listed(OldJobs(tmp_path))) == ["other"]
 
 
+def test_a_damaged_file_hides_nothing_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / FILE).write_bytes(b"not a database, but as long as the header of one is" * 20)
+    old = OldJobs(tmp_path)
+    with pytest.raises(sqlite3.DatabaseError):
+        old.end()
+    for _ in range(3):
+        assert old.listed() == []
+        old.dismiss("any")
+    assert len(caplog.records) == 1, "told once, not each time a page looks"
+
+
 def test_a_new_printer_has_none_and_gets_no_file(tmp_path: Path) -> None:
     old = OldJobs(tmp_path)
     assert (old.end(), old.listed()) == ([], [])

@@ -17,10 +17,10 @@ PLACEHOLDER = re.compile(r"%\(\w+\)[sd]")
 
 def sentences() -> set[str]:
     found = set(TEXTS.values())
-    for template in PACKAGE.glob("templates/*"):
+    for template in PACKAGE.glob("templates/**/*.jinja2"):
         texts = re.findall(r"_\('((?:[^'\\]|\\.)*)'\)", template.read_text())
         found |= {text.replace("\\'", "'") for text in texts}
-    for source in [PACKAGE / "static" / "js" / "imprimatur.js", PACKAGE / "__init__.py"]:
+    for source in [*PACKAGE.glob("static/js/*.js"), *PACKAGE.glob("*.py")]:
         found |= set(re.findall(r'gettext\(\s*"((?:[^"\\]|\\.)*)"', source.read_text()))
     return found
 

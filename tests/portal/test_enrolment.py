@@ -33,6 +33,8 @@ from imprimatur.chain import transactions
 from imprimatur.chain.device_registry import DeviceRegistry
 from imprimatur.chain.signers import KeySigner
 from imprimatur.chain.typed_data import device_domain, sign_binding
+from imprimatur.device.invitation import Invitation as PastedInvitation
+from imprimatur.device.invitation import read_invitation
 from imprimatur.device_auth import authorization
 from imprimatur.sealing import public_key
 
@@ -352,6 +354,10 @@ def test_an_owner_invites(app: Flask, session: Session, owner: Party, device: De
         border=4, dark="black", light="white", omitsize=True
     )
     assert drawn in html.unescape(page)
+    # What the printer reads in each of them is the same.
+    link = f"http://127.0.0.1:5000/#invitation={code}"
+    assert link in page
+    assert read_invitation(link) == read_invitation(ticket) == PastedInvitation(code, "http://127.0.0.1:5000")
     listed = owner.client.get("/printers").get_data(as_text=True)
     assert "Workshop 2, left" in listed
     assert code not in listed

@@ -10,11 +10,12 @@ import json
 import re
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, BinaryIO
 
 from eth_utils.address import to_checksum_address
 
@@ -30,6 +31,8 @@ from support.node import Chain
 
 CHAIN_ID = 31337
 CONTRACT = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
+_POURED = 1 << 18
+"""Bytes between two looks at the clock."""
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 )
@@ -100,6 +103,8 @@ class DeliveryPortal:
     """Whether the last byte of every sealed file is another one."""
     change_answer: Callable[[KeyAnswer], KeyAnswer] | None = None
     """Lets the desk lie, with its own signature."""
+    bytes_per_second: float | None = None
+    """How fast bodies leave, as through a network; None as fast as they can."""
     requests: list[str] = field(default_factory=list)
     """METHOD and target of each."""
     ranges: list[str | None] = field(default_factory=list)
@@ -154,6 +159,7 @@ class DeliveryPortal:
         log_recipient: bytes | None = None,
         issue: bool = True,
         name: str = "clip.gcode",
+        thumbnail: bytes | None = PIXEL,
         **terms: Any,
     ) -> int:
         """Seal a file, issue its license where there is a chain, and list it; the license's id.
@@ -175,7 +181,7 @@ class DeliveryPortal:
             material="PLA",
             print_seconds=540,
             layers=25,
-            thumbnail=Thumbnail("image/png", PIXEL),
+            thumbnail=Thumbnail("image/png", thumbnail) if thumbnail else None,
         )
         if self.chain is not None and issue:
             self.chain.issue(
@@ -217,7 +223,26 @@ class DeliveryPortal:
                     "transaction": receipt["transactionHash"],
                     "block": int(receipt["blockNumber"], 16),
                 }
+                if not skipped:
+                    self._count(signed.message.id, -1 if kind == "use" else 1)
                 del self.waiting[digest]
+
+    def _count(self, id: int, change: int) -> None:
+        """What the chain did to a license's copies, in the list too."""
+        entry = self.served[id].entry if id in self.served else {}
+        if isinstance(entry.get("remaining"), int):
+            entry["remaining"] += change
+
+
+def pour(target: BinaryIO, data: bytes, bytes_per_second: float | None) -> None:
+    """Write all of it, at most so fast."""
+    if bytes_per_second is None or len(data) <= _POURED:
+        target.write(data)
+        return
+    begun, view = time.monotonic(), memoryview(data)
+    for place in range(0, len(data), _POURED):
+        target.write(view[place : place + _POURED])
+        time.sleep(max(0.0, begun + place / bytes_per_second - time.monotonic()))
 
 
 class _Server(ThreadingHTTPServer):
@@ -268,7 +293,7 @@ def _handler(portal: DeliveryPortal) -> type[BaseHTTPRequestHandler]:
             for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(answer.body[:keep])
+            pour(self.wfile, answer.body[:keep], portal.bytes_per_second)
 
         def log_message(self, format: str, *args: Any) -> None:
             """Tests print what matters themselves."""

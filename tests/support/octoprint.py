@@ -75,10 +75,18 @@ class OctoPrint:
         self.virtual_printer = virtual_printer
         self.hurry = True
         """The virtual printer moves and heats in no time."""
+        self.records = True
+        """Every line that reaches the virtual printer is recorded."""
         self.extra_plugins: list[Path] = []
         """Plugins of one file that are installed beside the recorder."""
         self.disabled: list[str] = []
         """Identifiers of plugins that are switched off."""
+        self.environment = ENVIRONMENT
+        """The virtual environment that holds the OctoPrint to run."""
+        self.card = "sdcard"
+        """Name of the printer's card in addresses; version 2 calls it `printer`."""
+        self.arguments: list[str] = []
+        """Further ones of `octoprint serve`."""
         self._process: subprocess.Popen[bytes] | None = None
         self._session = requests.Session()
         self._session.headers["X-Api-Key"] = self.api_key
@@ -98,19 +106,23 @@ class OctoPrint:
         }
         tool = ROOT / "tools" / "octoprint_base.py"
         subprocess.run(
-            [ENVIRONMENT / "bin" / "python", tool], input=json.dumps(spec), text=True, check=True, timeout=60
+            [self.environment / "bin" / "python", tool],
+            input=json.dumps(spec),
+            text=True,
+            check=True,
+            timeout=60,
         )
         (self.basedir / "plugins").mkdir(exist_ok=True)
         for plugin in (RECORDER, *self.extra_plugins):
             shutil.copy(plugin, self.basedir / "plugins")
 
-    def start(self) -> None:
+    def start(self, poll: float = 0.2) -> None:
         """Start it and wait until the printer is connected. Its temporary files lie below the base folder."""
         (self.basedir / "tmp").mkdir(exist_ok=True)
         with (self.basedir / "console.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    ENVIRONMENT / "bin" / "octoprint",
+                    self.environment / "bin" / "octoprint",
                     "serve",
                     "--iknowwhatimdoing",
                     "--basedir",
@@ -119,22 +131,23 @@ class OctoPrint:
                     "127.0.0.1",
                     "--port",
                     str(self.port),
+                    *self.arguments,
                 ],
                 stdout=log,
                 stderr=log,
                 env={
                     **os.environ,
-                    "IMPRIMATUR_SERIAL_RECORD": str(self.recording),
+                    "IMPRIMATUR_SERIAL_RECORD": str(self.recording) if self.records else "",
                     "IMPRIMATUR_HURRY": "1" if self.hurry else "",
                     "TMPDIR": str(self.basedir / "tmp"),
                 },
                 start_new_session=True,
                 preexec_fn=end_with_launcher,
             )
-        self.wait_until_operational()
+        self.wait_until_operational(poll=poll)
 
-    def wait_until_operational(self, timeout: float = 60) -> None:
-        wait_for("OctoPrint is operational", self.operational, timeout, 0.2)
+    def wait_until_operational(self, timeout: float = 60, poll: float = 0.2) -> None:
+        wait_for("OctoPrint is operational", self.operational, timeout, poll)
 
     def stop(self, with_signal: signal.Signals = signal.SIGTERM) -> None:
         """End the process and everything it started."""
@@ -154,6 +167,10 @@ class OctoPrint:
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
+
+    def is_dead(self) -> bool:
+        """Whether the process has ended, by whatever."""
+        return self._process is not None and self._process.poll() is not None
 
     def kill(self) -> None:
         """Like a power cut for the process."""
@@ -236,6 +253,7 @@ def running_octoprint(
     plugin: dict[str, Any],
     extra_plugins: Sequence[Path] = (),
     disabled: Sequence[str] = (),
+    environment: Path = ENVIRONMENT,
     **virtual_printer: Any,
 ) -> Iterator[OctoPrint]:
     """A prepared and started instance, stopped at the end.
@@ -244,10 +262,12 @@ def running_octoprint(
         plugin: settings of the Imprimatur plugin.
         extra_plugins: plugins of one file, installed beside the recorder.
         disabled: identifiers of plugins to switch off.
+        environment: the virtual environment with the OctoPrint to run.
         virtual_printer: settings of the virtual printer, above those of `tools/octoprint_base.py`.
     """
     octoprint = OctoPrint(basedir, plugin, **virtual_printer)
     octoprint.extra_plugins, octoprint.disabled = list(extra_plugins), list(disabled)
+    octoprint.environment = environment
     octoprint.prepare()
     try:
         octoprint.start()

@@ -11,7 +11,16 @@ from tools.launcher import demo, locks, suites, system
 from tools.launcher.processes import Terminated, raise_on_signals, run_to_end
 from tools.launcher.state import MARK, StateFolder
 from tools.launcher.steps import StepFailed, say
-from tools.launcher.toolchain import BROWNIE, OCTOPRINT, PORTAL, ROOT, VERIFY, child_environment, install
+from tools.launcher.toolchain import (
+    BROWNIE,
+    OCTOPRINT,
+    OCTOPRINT2,
+    PORTAL,
+    ROOT,
+    VERIFY,
+    child_environment,
+    install,
+)
 
 DEFAULT_STATE = ROOT / ".imprimatur" / "demo"
 KILLED_PORTALS = 3
@@ -28,12 +37,13 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _test(arguments: argparse.Namespace) -> int:
-    install(PORTAL, BROWNIE, OCTOPRINT, VERIFY)
+    extra = {environment for suite in suites.chosen_by(arguments.suites) for environment in suite.installs}
+    install(PORTAL, BROWNIE, OCTOPRINT, VERIFY, *extra)
     return suites.run_suites(arguments.suites)
 
 
 def _install(_arguments: argparse.Namespace) -> int:
-    install(PORTAL, BROWNIE, OCTOPRINT, VERIFY)
+    install(PORTAL, BROWNIE, OCTOPRINT, OCTOPRINT2, VERIFY)
     return 0
 
 
@@ -59,21 +69,23 @@ def _fuzz(_arguments: argparse.Namespace) -> int:
 
 
 def _chaos(arguments: argparse.Namespace) -> int:
-    install(PORTAL)
+    install(PORTAL, OCTOPRINT)
     wanted = {"--seeds": arguments.seeds, "--first": arguments.first}
     options = [word for name, value in wanted.items() if value is not None for word in (name, str(value))]
     first, seeds = arguments.first or 1, KILLED_PORTALS if arguments.seeds is None else arguments.seeds
     portals = ",".join(str(seed) for seed in range(first, first + seeds))
     killed = ["-m", "pytest", "tests/delivery/test_killed_processes.py", "-s", "-q"]
-    outcomes = [_tool(["-m", "tools.chaos", *options])]
+    # One seed alone is for looking at it.
+    printers = [] if arguments.first is not None else ["--printers"]
+    outcomes = [_tool(["-m", "tools.chaos", *options, *printers])]
     if portals:
         outcomes.append(_tool(killed, IMPRIMATUR_KILL_SEEDS=portals))
     return max(outcomes)
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    install(PORTAL)
     chosen = arguments.names or BENCHMARKS
+    install(PORTAL, *([OCTOPRINT] if any(name.startswith("plugin_") for name in chosen) else []))
     # All run, so that one look shows every figure.
     return max([_bench_one(name) for name in chosen])
 
@@ -93,6 +105,11 @@ def _artifacts(_arguments: argparse.Namespace) -> int:
     return max(_tool(["-m", f"tools.{name}", "--write"]) for name in ("compile", "gas", "contract_docs"))
 
 
+def _wheel(arguments: argparse.Namespace) -> int:
+    install(PORTAL)
+    return _tool(["-m", "tools.wheel", "--to", str(arguments.to)])
+
+
 def _brownie(words: list[str]) -> int:
     install(BROWNIE)
     argv = [BROWNIE.command("python"), "tools/brownie_cli.py", *words]
@@ -107,10 +124,10 @@ def _pictures(_arguments: argparse.Namespace) -> int:
 
 
 def _clean(arguments: argparse.Namespace) -> int:
-    targets = [ROOT / ".imprimatur", ROOT / "build"]
+    targets = [ROOT / ".imprimatur", ROOT / "build", ROOT / "dist"]
     if arguments.all:
         targets += [ROOT / ".tools", ROOT / "node_modules", PORTAL.path, BROWNIE.path, OCTOPRINT.path]
-        targets.append(VERIFY.path)
+        targets += [OCTOPRINT2.path, VERIFY.path]
     for mark in (ROOT / ".imprimatur").glob(f"*/{MARK}"):
         with StateFolder(mark.parent, wait=0):
             pass  # nobody uses it, or this says who does
@@ -177,6 +194,10 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("pictures", help="make the README's screenshots from a running story")
     command.set_defaults(run=_pictures)
+
+    command = commands.add_parser("wheel", help="build the OctoPrint plugin's wheel, the library inside")
+    command.add_argument("--to", type=Path, default=ROOT / "dist", help="folder for the wheel")
+    command.set_defaults(run=_wheel)
 
     command = commands.add_parser("lock", help="compile requirements/*.in into locked files")
     command.add_argument("--upgrade", action="store_true", help="take the newest allowed versions")

@@ -14,6 +14,7 @@ COMPILED = {
     "dev.in": REQUIREMENTS / "dev.txt",
     "brownie.in": REQUIREMENTS / "brownie.txt",
     "octoprint.in": REQUIREMENTS / "octoprint.txt",
+    "octoprint2.in": REQUIREMENTS / "octoprint2.txt",
     "verify.in": REQUIREMENTS / "verify.txt",
     "tools.in": REQUIREMENTS / "tools.txt",
 }
@@ -40,7 +41,7 @@ def lock(upgrade: bool = False) -> None:
             options = ["--universal", "--generate-hashes", "--no-header", "--no-emit-index-url", "--upgrade"]
             if not upgrade:
                 options.remove("--upgrade")
-            if source == "octoprint.in":
+            if source.startswith("octoprint"):
                 options += ["--override", str(REQUIREMENTS / "octoprint-overrides.txt")]
             argv = [uv(env), "pip", "compile", "--python-version", "3.11", *options]
             run([*argv, "-o", compiled, REQUIREMENTS / source], f"lock-{source}", env)

@@ -9,7 +9,16 @@ from pathlib import Path
 from tools.launcher.processes import run_to_end
 from tools.launcher.steps import say, tail
 from tools.launcher.system import AGE, CHROMIUM, POSTGRES, S3, SOFTHSM, Program, ensure
-from tools.launcher.toolchain import BROWNIE, OCTOPRINT, PORTAL, ROOT, VERIFY, child_environment
+from tools.launcher.toolchain import (
+    BROWNIE,
+    OCTOPRINT,
+    OCTOPRINT2,
+    PORTAL,
+    ROOT,
+    VERIFY,
+    Environment,
+    child_environment,
+)
 
 LOGS = ROOT / ".imprimatur" / "test"
 SUITE_TIMEOUT = 1500
@@ -25,6 +34,8 @@ class Suite:
     commands: tuple[tuple[str, ...], ...]
     lane: int
     needs: tuple[Program, ...] = ()
+    installs: tuple[Environment, ...] = ()
+    """Environments that only this suite needs."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,10 @@ class Result:
 
 def _pytest(*arguments: str) -> tuple[str, ...]:
     return (PORTAL.command("python"), "-m", "pytest", *arguments)
+
+
+def _in_octoprint(folder: str) -> tuple[str, ...]:
+    return (OCTOPRINT.command("python"), "-m", "pytest", folder)
 
 
 # Two lanes, because two cores are what a small machine has; the slowest has one of its own.
@@ -65,9 +80,17 @@ ALL = (
     Suite("contracts", ((BROWNIE.command("python"), "tools/brownie_cli.py", "test"),), lane=0),
     Suite("reference", (_pytest("tests/reference"),), lane=0),
     Suite("portal", (_pytest("tests/portal"),), lane=0, needs=(POSTGRES, S3)),
-    Suite("plugin", ((OCTOPRINT.command("python"), "-m", "pytest", "tests/plugin"),), lane=0),
+    Suite("plugin", (_in_octoprint("tests/plugin"),), lane=0, needs=(SOFTHSM,)),
+    Suite("crashes", (_in_octoprint("tests/crashes"),), lane=1),
     Suite("delivery", (_pytest("tests/delivery"),), lane=1),
     Suite("e2e", (_pytest("tests/e2e"),), lane=1, needs=(CHROMIUM,)),
+    Suite(
+        "octoprint2",
+        ((OCTOPRINT2.command("python"), "-m", "pytest", "tests/octoprint2"),),
+        lane=1,
+        needs=(CHROMIUM,),
+        installs=(OCTOPRINT2,),
+    ),
 )
 NAMES = tuple(suite.name for suite in ALL)
 
@@ -119,9 +142,14 @@ def _table(results: list[Result]) -> str:
     return "\n".join(rows)
 
 
+def chosen_by(names: list[str]) -> list[Suite]:
+    """The named suites, or all."""
+    return [suite for suite in ALL if not names or suite.name in names]
+
+
 def run_suites(names: list[str]) -> int:
     """Run the named suites, or all; 0 when every one succeeded. A skipped test counts as a failure."""
-    chosen = [suite for suite in ALL if not names or suite.name in names]
+    chosen = chosen_by(names)
     env = child_environment()
     needed = {program for suite in chosen for program in suite.needs}
     ensure(sorted(needed, key=lambda program: program.name))

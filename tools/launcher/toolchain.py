@@ -1,4 +1,4 @@
-"""Installing: uv, node, three Python environments and npm's packages, all from hash-locked files."""
+"""Installing: uv, node, Python environments and npm's packages, all from hash-locked files."""
 
 import hashlib
 import os
@@ -41,6 +41,7 @@ PORTAL = Environment(".venv", ("requirements.txt", "requirements/dev.txt"), ("."
 BROWNIE = Environment(".venv-brownie", ("requirements/brownie.txt",), (".",))
 VERIFY = Environment(".venv-verify", ("requirements/verify.txt",), ())
 OCTOPRINT = Environment(".venv-octoprint", ("requirements/octoprint.txt",), (".", "octoprint_plugin"))
+OCTOPRINT2 = Environment(".venv-octoprint2", ("requirements/octoprint2.txt",), (".", "octoprint_plugin"))
 
 
 def run(argv: Sequence[object], log: str, env: dict[str, str] | None = None) -> None:

@@ -2,70 +2,84 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from octoprint.filemanager import FileDestinations
-from octoprint.filemanager.util import StreamWrapper
 
+from octoprint_imprimatur.compat import connectors, placeholder
+from octoprint_imprimatur.compat.terminal import CannotHide, curtain_of
 from octoprint_imprimatur.licensed_file import LicensedFile
 
 CANCEL_TAGS = frozenset({"source:plugin", "plugin:imprimatur"})
-STUB_TEXT = "; Placeholder of a licensed job. The part itself is never stored here.\n"
 
 
 class NotStarted(Exception):
     """OctoPrint didn't start the licensed file; `str` says why."""
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What OctoPrint and people are told about a licensed job."""
+
+    id: str
+    """The journal's."""
+    placeholder: str
+    """Path among OctoPrint's files."""
+    name: str
+    user: str | None
+    size: int
+    """Bytes of the file."""
+    confidential: bool
+    """Its lines are kept out of the terminal and logs."""
+    seconds: int | None = None
+    """How long the print is said to take."""
+    picture: bytes | None = None
+    """A PNG."""
+
+
 def start_licensed(
     printer: Any,
     files: Any,
-    stub: str,
-    name: str,
+    described: Described,
     source: io.RawIOBase,
-    size: int,
-    job_id: str,
-    user: str | None,
     permit: Callable[[LicensedFile], None],
 ) -> LicensedFile:
     """Put the checked bytes into OctoPrint's job and start it.
 
-    `source` is read forward only and has `size` bytes. `name` is shown to people; `permit` is called with the
-    object before anything of it can leave.
+    `source` is read forward only and has `described.size` bytes. `permit` is called with the object before
+    anything of it can leave.
 
     Raises:
         NotStarted: the printer got busy or disconnected, or somebody selected another file meanwhile.
     """
-    files.add_file(
-        FileDestinations.LOCAL,
-        stub,
-        StreamWrapper(stub, io.BytesIO(STUB_TEXT.encode())),
-        allow_overwrite=True,
-        # A finished analysis keeps OctoPrint from analysing the placeholder.
-        analysis={"_empty": True},
-        display=name or None,
-        user=user,
-    )
+    stub, user = described.placeholder, described.user
+    placeholder.add(files, stub, described.name, user, described.seconds, described.picture)
     path = files.path_on_disk(FileDestinations.LOCAL, stub)
-    comm = printer._comm
+    comm = connectors.comm_of(printer)
     if comm is None or not printer.is_ready():
         raise NotStarted("the printer isn't ready")
     # The same order of locks as in OctoPrint's own start: job, then sending.
     with comm._jobLock:
-        printer.select_file(stub, False, user=user)
+        connectors.select(printer, files, stub, user)
         if comm._currentFile is None or comm._currentFile.getFilename() != path:
             raise NotStarted("the placeholder couldn't be selected")
         licensed = LicensedFile(
             path,
             source,
-            size,
-            job_id,
+            described.size,
+            described.id,
             offsets_callback=comm.getOffsets,
             current_tool_callback=comm.getCurrentTool,
             user=user,
         )
+        if described.confidential:
+            try:
+                curtain_of(comm).hide(licensed)
+            except CannotHide as error:
+                raise NotStarted(str(error)) from error
         comm._currentFile = licensed
-        comm._callback.on_comm_file_selected(path, licensed.getFilesize(), False, user=user)
+        connectors.show_size(printer, path, licensed.getFilesize(), user)
         permit(licensed)
         printer.start_print(user=user, tags=set(CANCEL_TAGS))
         if comm._currentFile is not licensed or not licensed.started or comm.isError():
@@ -75,23 +89,13 @@ def start_licensed(
 
 def release(printer: Any, licensed: LicensedFile) -> None:
     """Take a licensed file that isn't printing any more out of OctoPrint's job."""
-    comm = printer._comm
+    comm = connectors.comm_of(printer)
     if comm is not None and comm._currentFile is licensed and not comm.isBusy():
-        printer.unselect_file()
+        connectors.unselect(printer)
     licensed.close()
 
 
 def is_current(printer: Any, licensed: LicensedFile) -> bool:
     """Whether the licensed file is still being printed, paused, or brought to its end."""
-    comm = printer._comm
+    comm = connectors.comm_of(printer)
     return comm is not None and comm._currentFile is licensed and comm.isBusy()
-
-
-def remove_stub(files: Any, stub: str) -> None:
-    """Delete a placeholder; never a file of the same name that somebody else made."""
-    if not files.file_exists(FileDestinations.LOCAL, stub):
-        return
-    with open(files.path_on_disk(FileDestinations.LOCAL, stub), "rb") as file:
-        if file.read(len(STUB_TEXT) + 1) != STUB_TEXT.encode():
-            return
-    files.remove_file(FileDestinations.LOCAL, stub)

@@ -1,14 +1,21 @@
 """OctoPrint's lines: where each comes from, which job it belongs to, and ending what isn't licensed."""
 
 import logging
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
 
+from octoprint_imprimatur.compat.connectors import transfer_names
 from octoprint_imprimatur.compat.job import CANCEL_TAGS
 from octoprint_imprimatur.licensed_file import LicensedFile
 from octoprint_imprimatur.policy import Job, Source
 
+FILE_TAG = "source:file"
+"""On every line that OctoPrint reads from the file it prints."""
+START_TAG = "trigger:comm.start_print"
+"""On what OctoPrint sends when it starts a job."""
+_CARD_POSITION = re.compile(r"SD printing byte (\d+)/(\d+)")
 _log = logging.getLogger("octoprint.plugins.imprimatur.compat.lines")
 
 _ENDING = frozenset(
@@ -25,19 +32,47 @@ _ENDING = frozenset(
 def source_of(tags: set[str] | None) -> Source:
     """Where a line comes from, by the tags that OctoPrint's communication layer gives it."""
     tags = tags or set()
-    if "source:file" in tags:
+    if FILE_TAG in tags:
         return Source.FILE
     if "source:job" in tags:
         return Source.ENDING if tags & _ENDING else Source.JOB
     return Source.OTHER
 
 
-def job_of(comm: Any, permitted: LicensedFile | None) -> Job:
-    """What `comm` is busy with; LICENSED only for the very object that was permitted."""
+def job_of(comm: Any, permitted: LicensedFile | None, free: Any) -> Job:
+    """What `comm` is busy with.
+
+    Args:
+        permitted: the licensed file that may print. This very object counts, never its name.
+        free: the file of the own job that was started last while own files may print.
+    """
     current = comm._currentFile
     if permitted is not None and current is permitted and not permitted.revoked:
         return Job.LICENSED
-    return Job.UNLICENSED if comm.isBusy() else Job.NONE
+    if not comm.isBusy():
+        return Job.NONE
+    if isinstance(current, LicensedFile):
+        return Job.OVER
+    return Job.FREE if current is not None and current is free else Job.UNLICENSED
+
+
+def current_file(comm: Any) -> Any:
+    """The file that `comm` prints or would print; None without one."""
+    return comm._currentFile
+
+
+def card_position(line: str) -> int | None:
+    """Where the printer is in a print from its own card, in bytes; 0 without one, None if not told."""
+    if "SD printing" not in line and "Done printing file" not in line:
+        return None
+    match = _CARD_POSITION.search(line)
+    return int(match[1]) if match else 0
+
+
+def stop_card_print(comm: Any) -> None:
+    """Abort what the printer prints from its own card: M524; M25 pauses it where M524 isn't known."""
+    for command in ("M524", "M25"):
+        comm.sendCommand(command, force=True, tags=set(CANCEL_TAGS))
 
 
 def end_job(comm: Any, within_file: bool) -> None:
@@ -67,9 +102,7 @@ def end_transfer(comm: Any) -> None:
                 return
             comm._currentFile = None
             current.close()
-            comm._callback.on_comm_file_transfer_failed(
-                current.getLocalFilename(), current.getRemoteFilename(), 0.0
-            )
+            comm._callback.on_comm_file_transfer_failed(*transfer_names(current), 0.0)
 
     if comm.isStreaming():
         _in_background(give_up)

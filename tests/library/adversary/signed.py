@@ -44,7 +44,8 @@ def keccak(data: bytes) -> bytes:
 @lru_cache(maxsize=10_000)
 def _read(raw: bytes) -> Signed | str:
     import rlp
-    from coincurve import PublicKey
+    from eth_keys.datatypes import Signature
+    from eth_keys.exceptions import BadSignature, ValidationError
 
     if raw[:1] != b"\x02":
         return "transaction type not supported"
@@ -59,13 +60,12 @@ def _read(raw: bytes) -> Signed | str:
         return "rlp: not a plain EIP-1559 transaction"
     if odd > 1 or not 0 < s <= HALF_ORDER or r == 0:
         return "invalid transaction v, r, s values"
-    signature = r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes([odd])
     digest = keccak(b"\x02" + rlp.encode(fields[:9]))
     try:
-        key = PublicKey.from_signature_and_message(signature, digest, hasher=None).format(compressed=False)
-    except Exception:  # coincurve raises bare exceptions
+        key = Signature(vrs=(odd, r, s)).recover_public_key_from_msg_hash(digest)
+    except (BadSignature, ValidationError):
         return "invalid transaction v, r, s values"
-    sender = "0x" + keccak(key[1:])[12:].hex()
+    sender = "0x" + keccak(key.to_bytes())[12:].hex()
     own_hash = "0x" + keccak(raw).hex()
     amount = int.from_bytes(value, "big")
     return Signed(raw, own_hash, sender, chain_id, nonce, tip, fee, gas, "0x" + to.hex(), amount, data)
