@@ -59,7 +59,8 @@ class Files:
             raise Refused(why("delivery_refused", detail=error.detail or error.code)) from error
 
     def check(self, job: Job) -> None:
-        """What is on the disk is what was sealed, or the licensed file itself. Reads it all.
+        """What is on the disk is what was sealed, or the licensed file itself. Reads it all, but for a sealed
+        file that was hashed as it came and that nobody has touched since.
 
         Raises:
             Refused: it isn't. What was downloaded is removed.
@@ -90,12 +91,16 @@ class Files:
             # Plain bytes that are the licensed ones need no look at the sealed ones.
             if self._cache.has(sealing) and (stream := self._open_sealed(job, sealing, file_key)):
                 return stream
-            sound = self._cache.is_sound(sealing)
+            # Who sealed it is blamed only for bytes that are read from the disk now.
+            sound = self._cache.is_sound(sealing, reading=True)
         if not sound:
             self._fetch_again(job, sealing, progress)
             with disk_trouble():
                 if stream := self._open_sealed(job, sealing, file_key):
                     return stream
+                sound = self._cache.is_sound(sealing, reading=True)
+        if not sound:
+            raise _pending(job, "the disk doesn't keep it as it came")
         raise Refused(why("wrong_content", copy=job.copy))
 
     def _fetch_again(self, job: Job, sealing: Sealing, progress: Progress | None) -> None:

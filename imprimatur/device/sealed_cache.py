@@ -53,16 +53,18 @@ class SealedCache:
         """Whether a file of the right size is there."""
         return _size(self.path(sealing)) == sealing.size
 
-    def is_sound(self, sealing: Sealing) -> bool:
-        """Whether the file that is there is the sealed one: reads it all, unless it was hashed as it came and
-        nobody has touched it since. A wrong one is removed.
+    def is_sound(self, sealing: Sealing, reading: bool = False) -> bool:
+        """Whether the file that is there is the sealed one. A wrong one is removed.
+
+        Args:
+            reading: read it all, also when it was hashed as it came and nobody has touched it since.
 
         Raises:
             OSError: it can't be read.
         """
         path = self.path(sealing)
         if self.has(sealing):
-            if self._hashed.get(sealing.sha256) == _identity(path):
+            if not reading and self._hashed.get(sealing.sha256) == _identity(path.stat()):
                 return True
             if sha256_file(path) == sealing.sha256:
                 return True
@@ -86,21 +88,23 @@ class SealedCache:
             missing = sealing.size - _size(partial)
             if shutil.disk_usage(self._folder).free < missing + RESERVE:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            digest = self._receive(portal, license_id, sealing, partial, progress)
+            digest, written = self._receive(portal, license_id, sealing, partial, progress)
             # A power cut may have left zeros at the end of what was there; then it is fetched once more.
             if digest is None and sha256_file(partial) != sealing.sha256:
                 partial.unlink()
-                digest = self._receive(portal, license_id, sealing, partial, progress)
+                digest, written = self._receive(portal, license_id, sealing, partial, progress)
             os.replace(partial, self.path(sealing))
             self._hashed.pop(sealing.sha256, None)
-            if digest == sealing.sha256:
-                self._hashed[sealing.sha256] = _identity(self.path(sealing))
+            there = _identity(self.path(sealing).stat())
+            # Its new name has changed the time of its last change; the file is the one that was written.
+            if digest == sealing.sha256 and there[:-1] == written[:-1]:
+                self._hashed[sealing.sha256] = there
 
     def _receive(
         self, portal: Portal, id: int, sealing: Sealing, partial: Path, progress: Progress | None
-    ) -> str | None:
+    ) -> tuple[str | None, _Identity]:
         """Complete the partial file on the disk; hexadecimal SHA-256 of what has come, None when some of the
-        file was there before."""
+        file was there before, and the identity of what was written."""
         start = _size(partial)
         if start >= sealing.size:
             partial.unlink()
@@ -121,7 +125,8 @@ class SealedCache:
                         progress(done, sealing.size)
                 target.flush()
                 os.fsync(target.fileno())
-            return None if pieces.start else digest.hexdigest()
+                written = _identity(os.fstat(target.fileno()))
+            return None if pieces.start else digest.hexdigest(), written
 
     def sweep(
         self, needed: Collection[str], keep_partial: float = KEEP_PARTIAL, keep_whole: float = 0.0
@@ -146,9 +151,8 @@ class SealedCache:
             self._lock.release()
 
 
-def _identity(path: Path) -> _Identity:
+def _identity(status: os.stat_result) -> _Identity:
     """Changes when the file is written to or replaced."""
-    status = path.stat()
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 

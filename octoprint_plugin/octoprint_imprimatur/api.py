@@ -71,7 +71,7 @@ class Api(Routes):
     @route("/jobs/<string:job_id>/withdraw", "POST", PRINT)
     def withdraw_job(self, job_id: str) -> Any:
         """Give up a job that isn't printing. What is signed already can't be taken back."""
-        return self._begun(self.service.flow.withdraw(job_id))
+        return self._begun(self.service.withdraw(job_id))
 
     @route("/jobs/<string:job_id>/failure", "POST", REPORT)
     def report_failure(self, job_id: str) -> Any:
@@ -86,7 +86,7 @@ class Api(Routes):
             statement = Statement(cause, shown(note))
         except ValueError:
             flask.abort(400, description=f"reason is one of {', '.join(Cause)}, note up to 200 characters")
-        return self._begun(self.service.flow.report_failure(job_id, statement))
+        return self._begun(self.service.report_failure(job_id, statement))
 
     @route("/jobs/<string:job_id>/dismiss", "POST", PRINT)
     def dismiss_job(self, job_id: str) -> Any:

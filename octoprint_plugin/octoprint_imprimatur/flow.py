@@ -25,7 +25,8 @@ from imprimatur.device.recovering import recover
 from imprimatur.device.statement import Statement
 from octoprint_imprimatur.connection import Connection
 from octoprint_imprimatur.messages import Message, Refused
-from octoprint_imprimatur.runner import Changed, Runner
+from octoprint_imprimatur.runner import Runner
+from octoprint_imprimatur.telling import Changed, safely
 
 WITHDRAWABLE = UNPAID + UNSETTLED
 WITHHELD_PAUSE = 60.0
@@ -60,7 +61,7 @@ class Flow:
         self._connect = connect
         self._runner = runner
         self._folder = folder
-        self._changed = changed
+        self._changed = safely(changed)
         self._clock = clock
         self._steady = steady
         self._recovering = threading.Lock()

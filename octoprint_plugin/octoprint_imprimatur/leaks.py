@@ -21,9 +21,9 @@ HOOKS = (
 )
 """Hooks of OctoPrint whose handlers are given lines of the file that is being printed.
 
-Not among them: `error`, and `received` behind our own, because the terminal's curtain has cut quotations there;
-`action`, whose prompts are made for the operator; scripts and temperatures, which hold no lines of a file; the
-preprocessor of uploads and everything that reads files, because only a placeholder lies there.
+Not among them: `error`, and `received` behind our own, because the terminal's curtain has cut quotations
+there; `action`, whose prompts are made for the operator; scripts and temperatures, which hold no lines of a
+file; the preprocessor of uploads and everything that reads files, because only a placeholder lies there.
 """
 RECEIVED = f"{_GCODE}.received"
 HARMLESS = frozenset(

@@ -209,6 +209,11 @@ class TurnWatch:
         self._moved = False
         self._turns: deque[float] = deque(maxlen=TURNS)
 
+    def clear(self) -> None:
+        """Forget what was sent."""
+        self._moved = False
+        self._turns.clear()
+
     def judge(self, line: str, now: float) -> Verdict:
         """Whether this line, sent at `now` (seconds), is one feeding too many."""
         for code in codes(line):

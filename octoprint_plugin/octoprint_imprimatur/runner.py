@@ -20,13 +20,12 @@ from imprimatur.device.reasons import Refused as JobRefused
 from imprimatur.device.reasons import Waiting, Withheld, why
 from imprimatur.device.sealed_cache import Progress
 from octoprint_imprimatur.messages import Refused
+from octoprint_imprimatur.telling import Changed, safely
 
 PATIENCE_UNPAID = 120.0
 """Seconds that a job is tried for before anything is signed. Then it is given up: it cost nothing."""
 PATIENCE = 1800.0
 """Seconds after which a paid copy doesn't start by itself any more: nobody may be watching."""
-Changed = Callable[[Job, float | None], None]
-"""Called with a job and the progress of its step (0 to 1, or None) whenever it moves."""
 Spawn = Callable[[Callable[[], None]], None]
 """Runs work beside what its caller does next."""
 _log = logging.getLogger("octoprint.plugins.imprimatur.runner")
@@ -79,7 +78,7 @@ class Runner:
     ) -> None:
         self._journal = journal
         self._machine = machine
-        self._changed = changed
+        self._changed = safely(changed)
         self._patience = patience
         self._patience_unpaid = patience_unpaid
         self._slot = threading.Lock()
@@ -246,27 +245,28 @@ class Runner:
         Raises:
             WrongState: the job isn't armed; the line must not leave.
         """
-        delivery, job = self._of_print(job_id)
-        self._changed(delivery.begin_part(job), None)
+        self._changed(self._of_print(job_id).begin_part(self._journal.job(job_id)), None)
 
     def print_done(self, job_id: str, telemetry: bytes | None = None) -> None:
         """The last line was sent; `telemetry` is a hash (32 bytes) of what the machine recorded."""
-        delivery, job = self._of_print(job_id)
-        seconds = self._seconds()
-        self._write_or_owe(lambda: self._leave(lambda: delivery.finish(job, seconds, telemetry)))
+        delivery, seconds = self._of_print(job_id), self._seconds()
+        self._write_or_owe(
+            lambda: self._leave(lambda: delivery.finish(self._journal.job(job_id), seconds, telemetry))
+        )
 
     def print_ended(self, job_id: str, cancelled: bool) -> None:
         """The print was cancelled, or failed."""
-        delivery, job = self._of_print(job_id)
-        late = why("cancelled" if cancelled else "print_failed", copy=job.copy)
-        early = why("cancelled_early" if cancelled else "failed_early", copy=job.copy)
-        seconds = self._seconds()
-        self._write_or_owe(
-            lambda: (
-                self._leave(lambda: delivery.fail(job, late, seconds))
-                or self._leave(lambda: delivery.cancel_early(job, early))
-            )
-        )
+        delivery, seconds = self._of_print(job_id), self._seconds()
+
+        def end() -> None:
+            # Read here: a disk that can't be written to may not be readable either.
+            job = self._journal.job(job_id)
+            late = why("cancelled" if cancelled else "print_failed", copy=job.copy)
+            early = why("cancelled_early" if cancelled else "failed_early", copy=job.copy)
+            if not self._leave(lambda: delivery.fail(job, late, seconds)):
+                self._leave(lambda: delivery.cancel_early(job, early))
+
+        self._write_or_owe(end)
 
     # What can't be written down at once --------------------------------------------------------------------
 
@@ -289,10 +289,10 @@ class Runner:
                 self._owed[0]()
                 del self._owed[0]
 
-    def _of_print(self, job_id: str) -> tuple[Delivery, Job]:
+    def _of_print(self, job_id: str) -> Delivery:
         if self._printing is None:
             raise WrongState(f"The job {job_id} isn't being printed.")
-        return self._printing, self._journal.job(job_id)
+        return self._printing
 
     def _seconds(self) -> int:
         return int(self._clock() - self._started)

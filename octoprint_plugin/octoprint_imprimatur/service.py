@@ -8,7 +8,7 @@ from typing import Any
 
 from imprimatur.device.job import Job, State
 from imprimatur.device.journal import Journal
-from imprimatur.device.statement import read_statement
+from imprimatur.device.statement import Statement, read_statement
 from octoprint_imprimatur import events, leaks, telemetry
 from octoprint_imprimatur.catalog import Catalog
 from octoprint_imprimatur.compat import connectors, terminal
@@ -184,6 +184,16 @@ class Service:
                 raise Refused("unknown_job") from error
             self._require_closed_gate(confidential)
             return self.flow.resume(job_id)
+
+    def withdraw(self, job_id: str) -> Job:
+        """As `Flow.withdraw`."""
+        with self._turn.taken():
+            return self.flow.withdraw(job_id)
+
+    def report_failure(self, job_id: str, statement: Statement) -> Job:
+        """As `Flow.report_failure`. The key that has to sign it stays meanwhile."""
+        with self._turn.taken():
+            return self.flow.report_failure(job_id, statement)
 
     def _require_closed_gate(self, confidential: bool) -> None:
         """Nobody has got between the gate and the printer, nor looks over its shoulder. Raises Refused."""

@@ -1,4 +1,4 @@
-"""One after the other: a job begins, or what jobs depend on changes. Nobody waits long for it."""
+"""One after the other: what operators want of jobs, and changes of what jobs depend on. Nobody waits long."""
 
 import threading
 from collections.abc import Iterator

@@ -26,6 +26,14 @@ def test_every_plan(run: Run, scenario: Scenario, tallies: dict[str, Tally]) -> 
     assert not tally.found, "\n".join(tally.found[:3])
 
 
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_what_a_scenario_is_about_happens(run: Run, scenario: Scenario) -> None:
+    outcome = run(scenario, ())
+    boundaries = {passed.name for life in outcome.lives for passed in life}
+    assert outcome.problems == []
+    assert set(scenario.shows) <= outcome.seen | boundaries
+
+
 def test_each_commit_and_each_sending_is_a_boundary(run: Run) -> None:
     """The list is recorded; this only shows that the recording sees every kind."""
     (names,) = [[passed.name for passed in life] for life in run(BY_NAME["plain"], ()).lives]
@@ -88,4 +96,6 @@ def test_a_full_disk_strikes_at_the_commit(run: Run) -> None:
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_printer_without_this_rule_is_found_out(mutant: Mutant) -> None:
     with runs() as run, mutant.leave_out():
-        found_out(run, BY_NAME[mutant.scenario], mutant.needs_pairs)
+        problems = found_out(run, BY_NAME[mutant.scenario], mutant.needs_pairs)
+    # Not by something else that the mutant breaks.
+    assert mutant.shows in "\n".join(problems)

@@ -3,6 +3,7 @@
 import os
 import shutil
 
+import psutil
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
@@ -23,11 +24,20 @@ expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory):
-    running = RunningDemo(tmp_path_factory.mktemp("demo"))
+def state(tmp_path_factory):
+    """Folder of the demo's data. What was started in it before `demo` must have ended."""
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="session")
+def demo(state):
+    running = RunningDemo(state)
     running.start()
+    processes = running.processes()
     yield running
     running.stop()
+    _gone, alive = psutil.wait_procs(processes, timeout=60)
+    assert not alive
 
 
 @pytest.fixture(scope="session")

@@ -294,6 +294,48 @@ def test_a_file_is_hashed_as_it_comes_and_again_when_somebody_touched_it(device,
     assert not cache.has(sealing)
 
 
+def test_a_file_that_is_swapped_before_it_has_its_name_is_read(device, monkeypatch):
+    id = device.offer("swapped-early")
+    sealing = device.portal.served[id].sealing
+    rename = os.replace
+
+    def swapping(source, target):
+        source.unlink()
+        source.write_bytes(bytes(sealing.size))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", swapping)
+    delivery = device.start()
+    assert refused(delivery, delivery.pick(id)) == "wrong_sealed_file"
+    assert device.uses(id) == []
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_nobody_is_blamed_for_what_a_disk_spoils_silently(device, monkeypatch, keeps):
+    """Neither size nor times of the file tell it, as on a worn memory card."""
+    id = device.offer(f"spoilt-{keeps}")
+    monkeypatch.setattr(sealed_cache, "_identity", lambda status: (1, 2, 3, 4))
+    delivery = device.start()
+    job = paid(delivery, delivery.pick(id))
+    (path,) = device.sealed.iterdir()
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    if keeps:
+        assert printed(delivery, job) == GCODE
+        return
+    rename = os.replace
+
+    def spoiling(source, target):
+        source.write_bytes(source.read_bytes()[:-1] + b"?")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", spoiling)
+    with pytest.raises(Waiting, match="is paid and not lost"):
+        delivery.open(job)
+    assert delivery.journal.job(job.id).state is State.KEYED
+    monkeypatch.setattr(os, "replace", rename)
+    assert printed(delivery, job) == GCODE
+
+
 def test_a_start_keeps_what_a_dry_run_has_fetched(device):
     id = device.offer("dry-run")
     sealing = device.portal.served[id].sealing

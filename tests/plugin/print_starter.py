@@ -135,6 +135,7 @@ class Starter(octoprint.plugin.SimpleApiPlugin, octoprint.plugin.EventHandlerPlu
             self._started, self._refused = [], []
             if self._gate:
                 self._gate._told.clear()
+                self._gate._turns.clear()
         elif command == "sabotage":
             self._undo.append(getattr(self, f"_sabotage_{data['what']}")())
         elif command == "repair":

@@ -51,6 +51,8 @@ class StartPath:
     """What is found in the lines that arrive, for sent."""
     by_hand: frozenset[str] = frozenset()
     """Lines that arrive although the print is stopped."""
+    afterwards: tuple[str, ...] = ()
+    """What brings the printer that did it back to doing what it is told."""
     confuses: bool = False
     """The virtual printer takes two lines that come at once for one, and stays a line behind."""
 
@@ -180,7 +182,8 @@ PATHS = (
     _command("X1 M24", "M24"),
     _command("M32 other.gco", "M32"),
     _command("M1000", "M1000"),
-    _command("M928 log.gco", "M928"),
+    # Marlin writes what follows to the card until M29; the virtual printer doesn't know M928.
+    replace(_command("M928 log.gco", "M928"), afterwards=("M28 log.gco", "M29")),
     _command('M98 P"part.g"', "M98"),
     _command("SDCARD_PRINT_FILE FILENAME=part.gcode", "SDCARD_PRINT_FILE"),
     _command("play /sd/part.gcode", "play"),
@@ -337,6 +340,8 @@ def check_prints(octoprint: OctoPrint, path: StartPath) -> None:
         return all(any(mark in line for line in received) for mark in path.marks)
 
     wait_for(f"“{path.name}” prints", printed, 12)
+    if path.afterwards:
+        octoprint.command(*path.afterwards)
     settle(octoprint)
     for name in stored(octoprint):
         (card_folder(octoprint) / name).unlink()

@@ -1,11 +1,12 @@
 """The flow on a real chain, with a printer made of paper: when a job of this host goes on, and what it says.
 
-What a crash at each commit leaves behind is tested with the library (`tests/library/test_delivery.py`).
+What a crash at each commit leaves behind is tested in `tests/crashes`.
 """
 
 import io
 import re
 import secrets
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -352,6 +353,43 @@ def test_cancelled_early_or_late(shop: Shop) -> None:
     assert (shop.job(job).state, code_of(shop.job(job))) == (State.FAILED, "cancelled")
     assert reason_of(lambda: shop.flow.resume(job.id)) == "not_waiting"
     assert shop.used(license) == 1
+
+
+def test_who_cant_be_told_keeps_nothing_from_happening(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(job: Job, progress: float | None) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(shop, "changed", fails)
+    shop.open()
+    job = shop.run(shop.issue())
+    assert (job.state, len(shop.machine.started)) == (State.ARMED, 1)
+    shop.runner.part_begins(job.id)
+    shop.runner.print_done(job.id)
+    assert shop.job(job).state is State.FINISHED
+
+
+@pytest.mark.parametrize(
+    ("end", "state"),
+    [
+        (lambda runner, id: runner.print_ended(id, cancelled=False), State.FAILED),
+        (lambda runner, id: runner.print_done(id), State.FINISHED),
+    ],
+)
+def test_how_a_print_ended_isnt_lost_when_the_disk_cant_even_be_read(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, end: Callable[[Runner, str], None], state: State
+) -> None:
+    job = shop.run(shop.issue())
+    shop.runner.part_begins(job.id)
+
+    def broken(id: str) -> Job:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shop.journal, "job", broken)
+        end(shop.runner, job.id)
+    assert shop.job(job).state is State.PRINTING
+    shop.flow.continue_open()
+    assert shop.job(job).state is state
 
 
 def test_a_sealed_file_that_vanished_is_fetched_again_and_a_wrong_one_isnt_printed(shop: Shop) -> None:

@@ -145,6 +145,19 @@ def test_a_gate_that_fails_while_telling_stays_shut() -> None:
     assert gate.on_received(None, "SD printing byte 1/2\n") == "SD printing byte 1/2\n"
 
 
+def test_a_busy_connection_without_a_file_prints_no_own_one() -> None:
+    gate = Gate(lambda message: None, lambda: LICENSED_ONLY)
+    ended: list[bool] = []
+    comm: Any = SimpleNamespace(
+        _currentFile=None,
+        isBusy=lambda: True,
+        isCancelling=lambda: False,
+        cancelPrint=lambda **_: ended.append(True),
+    )
+    assert gate.on_queuing(comm, "queuing", "G1 X1 E1", tags={"source:job"}) == (None,)
+    wait_for("The job ends", lambda: ended, 5)
+
+
 def test_a_factory_never_raises_and_another_printer_is_noticed() -> None:
     gate = Gate(lambda message: None, lambda: LICENSED_ONLY)
     assert factory(gate)({}) is None

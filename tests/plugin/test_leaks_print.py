@@ -161,14 +161,17 @@ def test_nothing_of_a_confidential_print_is_anywhere(
 def test_time_and_progress_are_shown_as_for_any_job(
     issue: Issue, portal: DeliveryPortal, logged: OctoPrint, browser: Listener
 ) -> None:
-    license = issue(data=Secret(lines=1200, first=7000).data)
+    lines = Secret(lines=1200, first=7000).data.decode().splitlines()
+    license = issue(data="\n".join([*lines[:600], "@pause", *lines[600:], ""]).encode())
     id = logged.print_license(license.id).json()["job"]["id"]
-    wait_for("It prints", lambda: browser.completions())
+    wait_for("It pauses in the middle", lambda: logged.state() == "Paused")
+    wait_for("That is shown", lambda: browser.completions())
     job = logged.get("/api/job")["job"]
     assert (job["estimatedPrintTime"], job["file"]["display"]) == (540, "clip.gcode")
     stub = logged.request("GET", f"/downloads/files/local/licensed-{id}.gcode").text
     assert all(line.startswith(";") for line in stub.splitlines())
     assert "thumbnail begin 1x1" in stub
+    logged.post("/api/job", command="pause", action="resume")
     assert logged.wait_for_state(id, "FINISHED", "FAILED")["state"] == "FINISHED"
     logged.wait_until_operational()
     wait_for("The end is shown", lambda: browser.completions()[-1] == 100)
@@ -178,7 +181,7 @@ def test_time_and_progress_are_shown_as_for_any_job(
     uploads = logged.basedir / "uploads"
     wait_for("The placeholder is gone", lambda: not list(uploads.glob("licensed-*")))
     record = (logged.basedir / "data" / "imprimatur" / "telemetry" / f"{id}.json").read_bytes()
-    assert (json.loads(record)["lines"], json.loads(record)["outcome"]) == (1203, "finished")
+    assert (json.loads(record)["lines"], json.loads(record)["outcome"]) == (1204, "finished")
     told = portal.outcomes
     wait_for(
         "Its hash is told", lambda: hashlib.sha256(record).hexdigest() in json.dumps(list(told.values()))

@@ -1,6 +1,8 @@
-"""The printer behind OctoPrint, where something goes wrong at the end of a print."""
+"""The printer behind OctoPrint, where something goes wrong at the start or the end of a print."""
 
+import io
 import sqlite3
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,9 +10,46 @@ from typing import Any
 import pytest
 from octoprint.events import Events
 
+from octoprint_imprimatur.compat import job as jobs
 from octoprint_imprimatur.gate import Gate
 from octoprint_imprimatur.machine import OctoPrintMachine, _Session
 from support.octoprint import wait_for
+
+
+class Unreadable(io.RawIOBase):
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, _buffer: Any) -> int:
+        raise OSError("gone")
+
+
+def test_a_file_that_cant_be_opened_leaves_no_job_behind(tmp_path: Path) -> None:
+    """Its placeholder is deleted: OctoPrint would fail over it and cut the connection if it were started."""
+    path = tmp_path / "licensed-j1.gcode"
+    path.write_text("; placeholder\n")
+    comm = SimpleNamespace(
+        _currentFile=None, _jobLock=threading.RLock(), getOffsets=None, getCurrentTool=None
+    )
+
+    def select(path: str, *_args: Any, **_kwargs: Any) -> None:
+        comm._currentFile = SimpleNamespace(getFilename=lambda: str(tmp_path / path))
+
+    printer: Any = SimpleNamespace(
+        _comm=comm,
+        is_ready=lambda: True,
+        select_file=select,
+        unselect_file=lambda: setattr(comm, "_currentFile", None),
+    )
+    files: Any = SimpleNamespace(
+        add_file=lambda *_args, **_kwargs: None,
+        set_additional_metadata=lambda *_args, **_kwargs: None,
+        path_on_disk=lambda _where, name: str(tmp_path / name),
+    )
+    described = jobs.Described("j1", path.name, "clip.gcode", None, 9, confidential=True)
+    with pytest.raises(OSError, match="gone"):
+        jobs.start_licensed(printer, files, described, Unreadable(), lambda licensed: None)
+    assert comm._currentFile is None
 
 
 class FullDisk:

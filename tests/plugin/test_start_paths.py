@@ -11,11 +11,13 @@ from start_paths import (
     check_refused,
     clean,
     prepare,
+    seen,
     settle,
     table,
 )
 
 from conftest import STARTER, Issue, Printer, write_start_script
+from octoprint_imprimatur.policy import TURNS
 from support.node import ROOT
 from support.octoprint import OctoPrint, running_octoprint, wait_for
 
@@ -48,6 +50,17 @@ def test_a_licensed_print_works_after_all_that(octoprint: OctoPrint, issue: Issu
     assert octoprint.wait_for_state(id, "FINISHED", "FAILED", "CONSUMED")["state"] == "FINISHED"
     errors = [line for line in octoprint.log()[prepared:].splitlines() if " - ERROR - " in line]
     assert not [line for line in errors if "imprimatur" in line]
+
+
+def test_a_print_that_is_taken_apart_ends_soon(octoprint: OctoPrint) -> None:
+    by_plugin("forget")(octoprint)
+    mark = octoprint.mark()
+    parts = [line for i in range(3 * TURNS) for line in (f"G1 X{i}.25", "G1 E0.1")]
+    assert octoprint.command(*parts).status_code == 204, "each of them may be typed"
+    wait_for("It is told", lambda: "move_refused" in seen(octoprint)["refused"], 10)
+    settle(octoprint)
+    assert octoprint.received(mark).count("G1 E0.1") == TURNS
+    by_plugin("forget")(octoprint)
 
 
 def test_by_hand(octoprint: OctoPrint) -> None:

@@ -6,6 +6,7 @@ import secrets
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tools.launcher.processes import ReservedPort, Service, Services, http_ok, node_answers, run_to_end
@@ -75,8 +76,10 @@ class Demo:
         self.summary.unlink(missing_ok=True)
         self._start_chain()
         self._prepare_accounts()
-        self._deploy()
-        self._prepare_portal()
+        # Both mostly compute, and neither needs the other.
+        with ThreadPoolExecutor(2) as pool:
+            for prepared in [pool.submit(self._deploy), pool.submit(self._prepare_portal)]:
+                prepared.result()
         self._start_octoprint()
         self._start_portal()
         self._wait()
@@ -100,16 +103,17 @@ class Demo:
             node.wait_until(lambda: node_answers(self.chain_url), 30)
 
     def _prepare_accounts(self) -> None:
-        with step("Accounts: owner, portal operator, printer"):
+        with step("Accounts: owner, portal operator, printer"), ThreadPoolExecutor(1) as pool:
+            base = self.state / "octoprint"
+            argv = [OCTOPRINT.command("python"), "-m", "octoprint_imprimatur.keys", base]
+            printer = pool.submit(self._do, "printer-key", argv)
             keys = self.state / "keys"
             self.owner_keystore = keys / "owner.json"
             self.operator_keystore = keys / "operator.json"
             argv = [PORTAL.command("python"), "tools/keys.py"]
             printed = self._do("keys", [*argv, self.owner_keystore, self.operator_keystore])
             self.owner, self.operator = printed.split()
-            base = self.state / "octoprint"
-            printer = [OCTOPRINT.command("python"), "-m", "octoprint_imprimatur.keys", base]
-            self.printer = self._do("printer-key", printer).strip()
+            self.printer = printer.result().strip()
 
     def _deploy(self) -> None:
         with step("Contract, deployed with Brownie; coins; the owner lets the portal issue"):
@@ -153,7 +157,10 @@ class Demo:
                 "contract": self.contract["address"],
                 "contract_since": self.contract["block"],
             },
-            "virtual_printer": {"pinnedExtruders": {"0": 205}} if self.instant_heat else {},
+            # A bed is as warm as what is around it, at least.
+            "virtual_printer": {"pinnedExtruders": {"0": 205}, "ambientTemperature": 60}
+            if self.instant_heat
+            else {},
         }
         with step("OctoPrint with a virtual printer and the plugin: configured and started"):
             prepare = [OCTOPRINT.command("python"), "tools/octoprint_base.py"]
@@ -181,20 +188,23 @@ class Demo:
     def _prepare_portal(self) -> None:
         with step("Portal: database, key desk's keys, demo owner, printer"):
             portal = self._portal_environment()
-            flask = [PORTAL.command("flask"), "--app", "app"]
-            self._do("portal-setup", [*flask, "db", "upgrade"], **portal)
             desk = self.state / "desk"
             public = desk / "public.json"
-            if not public.exists():
-                self._do("portal-setup", [*flask, "desk-keys", desk], **portal)
-            self.desk_address = json.loads(public.read_text())["address"]
             self.portal_env = portal | {"IMPRIMATUR_DESK_FILE": str(public)}
-            # Files that an older version stored as they came.
-            self._do("portal-setup", [*flask, "seal-files"], **self.portal_env)
+            make_keys = [] if public.exists() else [(["desk-keys", str(desk)], "", portal)]
             owner = ["add-owner", OWNER_EMAIL, "--name", OWNER_NAME, "--account", self.owner]
-            self._do("portal-setup", [*flask, *owner], self.secrets["owner_password"] + "\n", **portal)
-            printer = ["add-printer", OWNER_EMAIL, PRINTER_NAME, self.printer]
-            self._do("portal-setup", [*flask, *printer], **portal)
+            commands = [
+                (["db", "upgrade"], "", portal),
+                *make_keys,
+                # Files that an older version stored as they came.
+                (["seal-files"], "", self.portal_env),
+                (owner, self.secrets["owner_password"] + "\n", portal),
+                (["add-printer", OWNER_EMAIL, PRINTER_NAME, self.printer], "", portal),
+            ]
+            told = [{"arguments": words, "stdin": stdin, "env": env} for words, stdin, env in commands]
+            set_up = [PORTAL.command("python"), "tools/portal_commands.py"]
+            self._do("portal-setup", set_up, stdin=json.dumps(told))
+            self.desk_address = json.loads(public.read_text())["address"]
 
     def _start_portal(self) -> None:
         with step("Portal: web, worker and key desk started"):

@@ -64,20 +64,24 @@ def start_licensed(
         connectors.select(printer, files, stub, user)
         if comm._currentFile is None or comm._currentFile.getFilename() != path:
             raise NotStarted("the placeholder couldn't be selected")
-        licensed = LicensedFile(
-            path,
-            source,
-            described.size,
-            described.id,
-            offsets_callback=comm.getOffsets,
-            current_tool_callback=comm.getCurrentTool,
-            user=user,
-        )
-        if described.confidential:
-            try:
+        try:
+            licensed = LicensedFile(
+                path,
+                source,
+                described.size,
+                described.id,
+                offsets_callback=comm.getOffsets,
+                current_tool_callback=comm.getCurrentTool,
+                user=user,
+            )
+            if described.confidential:
                 curtain_of(comm).hide(licensed)
-            except CannotHide as error:
+        except Exception as error:
+            # The placeholder won't stay: nobody should start it.
+            connectors.unselect(printer)
+            if isinstance(error, CannotHide):
                 raise NotStarted(str(error)) from error
+            raise
         comm._currentFile = licensed
         connectors.show_size(printer, path, licensed.getFilesize(), user)
         permit(licensed)

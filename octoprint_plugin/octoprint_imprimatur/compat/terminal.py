@@ -104,7 +104,9 @@ class Curtain:
         if not confidential:
             self._log_phase(phase, command, *args, tags=tags, **kwargs)
 
-    def _on_queuing(self, command: str, *args: Any, gcode: Any = None, tags: Any = None, **kwargs: Any) -> Any:
+    def _on_queuing(
+        self, command: str, *args: Any, gcode: Any = None, tags: Any = None, **kwargs: Any
+    ) -> Any:
         """What OctoPrint does with a line before it queues it: it may hold it back, and tell everybody so."""
         if gcode and tags and MARK in tags and gcode not in self._comm._emergency_commands:
             command = gcode
@@ -202,7 +204,7 @@ def curtain_of(comm: Any) -> Curtain:
 
 
 def live_hooks(comm: Any) -> dict[str, list[str]]:
-    """Plugins by hook, in their order, that a connection shows lines to: it keeps those of when it was made."""
+    """Plugins by hook, in order, that a connection shows lines to: it keeps those of when it was made."""
     protocol = "octoprint.comm.protocol"
     gcode = {f"{protocol}.gcode.{phase}": list(hooks) for phase, hooks in comm._gcode_hooks.items()}
     at = {f"{protocol}.atcommand.{phase}": list(hooks) for phase, hooks in comm._atcommand_hooks.items()}

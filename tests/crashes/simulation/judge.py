@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections import Counter
+from functools import lru_cache
 
 from crashes.simulation.node import LicenseNode
 from crashes.simulation.portal import SimulatedPortal
@@ -12,6 +13,7 @@ from imprimatur.chain.typed_data import Use
 from imprimatur.device.job import FINAL, State
 from imprimatur.device.journal import Journal
 from imprimatur.device.journal_rows import signed_use
+from imprimatur.device.reasons import Reason
 from imprimatur.license_id import parse_id
 
 LEGAL = {
@@ -44,6 +46,8 @@ class Judge:
         self._device = device
         self.seen = 0
         """Steps of jobs that were seen."""
+        self.reasons: set[str] = set()
+        """Codes of the reasons that jobs had."""
         self._states: dict[str, State | None] = {}
         self._given: set[Use] = set()
 
@@ -55,9 +59,11 @@ class Judge:
 
     def after_commit(self, database: sqlite3.Connection) -> None:
         """Each job took a legal arrow, and for a reason that the chain gives."""
-        select = "SELECT id, state, license_id, copy, is_sealed FROM job"
-        for id, text, license_id, copy, is_sealed in sqlite3.Connection.execute(database, select).fetchall():
+        select = "SELECT id, state, license_id, copy, is_sealed, reason FROM job"
+        rows = sqlite3.Connection.execute(database, select).fetchall()
+        for id, text, license_id, copy, is_sealed, reason in rows:
             after, before = State(text), self._states.get(id)
+            self.reasons |= set() if reason is None else {_code(reason)}
             self._states[id] = after
             self.seen += after is not before
             if before is None and after is not State.PICKED:
@@ -137,6 +143,8 @@ class Judge:
                     self.problem(f"{where} was told to be {told}")
             if job.state is State.FINISHED and made != 1:
                 self.problem(f"{where} is called printed, and {made} parts were begun")
+            if job.state is State.FINISHED and self._printer.done[job.license_id, job.copy] != 1:
+                self.problem(f"{where} is called printed, and its last line never came")
             if job.state is State.FAILED:
                 window = self._node.contract.licenses[job.license_id]
                 if not window.window >> window.used - (job.copy or 0) & 1:
@@ -153,6 +161,11 @@ class Judge:
                 self.problem(f"copy {part[1]} was printed without being used")
             if times > 1:
                 self.problem(f"copy {part[1]} was printed {times} times")
+
+
+@lru_cache(maxsize=1000)
+def _code(document: str) -> str:
+    return Reason.from_json(document).code
 
 
 def _use(document: str) -> Use:

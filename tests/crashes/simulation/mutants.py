@@ -287,10 +287,11 @@ def drops_a_refused_outcome() -> Patched:
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A rule left out, and the scenario that shows it."""
+    """A rule left out, the scenario that shows it, and words of the problem that it is."""
 
     leave_out: Callable[[], Patched]
     scenario: str
+    shows: str
     needs_pairs: bool = False
     """Whether one blow isn't enough."""
 
@@ -300,21 +301,21 @@ class Mutant:
 
 
 MUTANTS = (
-    Mutant(sends_before_it_writes, "plain"),
-    Mutant(signs_anew_after_a_crash, "plain"),
-    Mutant(believes_the_newest_block, "plain"),
-    Mutant(takes_anybodys_event, "raced"),
-    Mutant(buries_before_it_is_final, "raced and given back"),
-    Mutant(trusts_its_own_clock, "lost for good"),
-    Mutant(burns_after_the_line, "plain"),
-    Mutant(starts_by_itself, "plain"),
-    Mutant(tells_after_the_step, "plain"),
-    Mutant(forgets_what_was_heating, "plain"),
-    Mutant(prints_a_begun_part_again, "plain"),
-    Mutant(gives_up_what_is_signed, "plain"),
-    Mutant(recovers_only_once, "plain", needs_pairs=True),
-    Mutant(forgets_what_it_cannot_write, "plain"),
-    Mutant(keeps_the_slot, "plain"),
-    Mutant(trusts_the_relay_with_failures, "lost, paid by the printer"),
-    Mutant(drops_a_refused_outcome, "portal down"),
+    Mutant(sends_before_it_writes, "plain", "was used, and the journal doesn't know it"),
+    Mutant(signs_anew_after_a_crash, "plain", "is given up, and its copy is paid"),
+    Mutant(believes_the_newest_block, "plain", "is called consumed, and no final block shows it"),
+    Mutant(takes_anybodys_event, "raced", "is called consumed, and no final block shows it"),
+    Mutant(buries_before_it_is_final, "raced and given back", "is given up, and it may still happen"),
+    Mutant(trusts_its_own_clock, "lost for good", "is given up, and it may still happen"),
+    Mutant(burns_after_the_line, "plain", "was printed 2 times"),
+    Mutant(starts_by_itself, "plain", "a print began by itself"),
+    Mutant(tells_after_the_step, "plain", "nobody was told of the job FINISHED"),
+    Mutant(forgets_what_was_heating, "plain", "stuck: rest never came; [('ARMED'"),
+    Mutant(prints_a_begun_part_again, "plain", "PRINTING became KEYED"),
+    Mutant(gives_up_what_is_signed, "plain", "SIGNED became ABANDONED"),
+    Mutant(recovers_only_once, "plain", "stuck: rest never came; [('PICKED'", needs_pairs=True),
+    Mutant(forgets_what_it_cannot_write, "plain", "stuck: rest never came; [('PICKED'"),
+    Mutant(keeps_the_slot, "plain", "stuck: rest never came; [('ABANDONED', 'internal')"),
+    Mutant(trusts_the_relay_with_failures, "lost, paid by the printer", "stuck: rest never came; [('FAILED'"),
+    Mutant(drops_a_refused_outcome, "portal down", "nobody was told of the job FINISHED"),
 )

@@ -58,6 +58,8 @@ class LicenseNode(SimulatedNode):
         genesis = self.ledger.head
         self._after = {genesis.hash: After(Contract(CHAIN_ID, wallets), ())}
         self.on_block: Callable[[], None] = lambda: None
+        self.replaced: set[str] = set()
+        """Devices whose uses stood in blocks that were replaced (checksum)."""
         self._last = clock()
         self._busy_until = 0
 
@@ -70,6 +72,12 @@ class LicenseNode(SimulatedNode):
             contract.issued(id, terms, manifest_hash), genesis, "0x" + "11" * 32, len(after.logs)
         )
         self._after[genesis.hash] = After(after.contract.with_license(id, terms), (*after.logs, log))
+
+    def reorganise(self, depth: int, returned: float = 1.0, included: float = 0.5) -> None:
+        before = self.uses()
+        super().reorganise(depth, returned, included)
+        left = {event.block_hash for event in self.uses()}
+        self.replaced |= {event.values["device"] for event in before if event.block_hash not in left}
 
     # --- time
 
@@ -138,8 +146,12 @@ class LicenseNode(SimulatedNode):
     def uses(self, final: bool = False) -> list[Any]:
         """`LicenseUsed` events on the chain, or on its final part."""
         block = self.final_block() if final else self.ledger.head
+        return [event for event in self.events(block) if event.name == "LicenseUsed"]
+
+    def events(self, block: Block) -> list[Any]:
+        """Everything that the contract wrote up to a block."""
         found = [interface_of(CONTRACT).decode_event(log) for log in self.after(block).logs]
-        return [event for event in found if event is not None and event.name == "LicenseUsed"]
+        return [event for event in found if event is not None]
 
     def submit_call(self, sender: str, data: str, fee: int = 2000 * GWEI) -> str:
         """A transaction of somebody whose wallet is none of ours; its hash."""

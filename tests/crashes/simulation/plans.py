@@ -76,7 +76,12 @@ def runs() -> Iterator[Run]:
             try:
                 begin_secrets_anew()
                 world = World(
-                    place / "jobs.db", plan, scenario.with_payer, scenario.copies, scenario.own_file
+                    place / "jobs.db",
+                    plan,
+                    scenario.with_payer,
+                    scenario.copies,
+                    scenario.own_file,
+                    scenario.longest_pause,
                 )
                 scenario.happens(world)
                 world.is_new = lambda resting: is_new(scenario.name, resting)
@@ -144,8 +149,8 @@ def try_all(run: Run, scenario: Scenario, tally: Tally, most_pairs: int | None =
         _keep(tally, scenario, pair, run(scenario, pair))
 
 
-def found_out(run: Run, scenario: Scenario, needs_pairs: bool = False) -> tuple[Sequence[Blow], int]:
-    """The first plan of a scenario with a problem, and how many were tried before it.
+def found_out(run: Run, scenario: Scenario, needs_pairs: bool = False) -> list[str]:
+    """The problems of the first plan of a scenario that has any.
 
     Raises:
         AssertionError: none has one.
@@ -153,17 +158,17 @@ def found_out(run: Run, scenario: Scenario, needs_pairs: bool = False) -> tuple[
     tried = 0
     quiet = run(scenario, ())
     if quiet.problems:
-        return (), tried
+        return quiet.problems
     every = distinct(singles(quiet), quiet)
     for first in every:
         tried += 1
         after = run(scenario, (first,))
         if after.problems:
-            return (first,), tried
+            return after.problems
         for second in distinct(seconds(first, after), after) if needs_pairs else ():
             tried += 1
-            if second.fault is Fault.FULL and run(scenario, (first, second)).problems:
-                return (first, second), tried
+            if second.fault is Fault.FULL and (problems := run(scenario, (first, second)).problems):
+                return problems
     raise AssertionError(f"None of {tried} plans finds it out.")
 
 

@@ -24,6 +24,7 @@ class Printer:
         self.begun: Counter[tuple[int, int | None]] = Counter()
         """How often a part of a license's copy was begun."""
         self.done: Counter[tuple[int, int | None]] = Counter()
+        """How often its last line was sent."""
         self.unasked: list[str] = []
         """Jobs that were started without an operator's wish in this life."""
         self.wanted: set[str] = set()

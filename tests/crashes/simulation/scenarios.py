@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from crashes.simulation.node import GWEI
 from crashes.simulation.portal import OPERATOR
-from crashes.simulation.world import OTHER, World
+from crashes.simulation.world import LONGEST_PAUSE, OTHER, World
 
 from imprimatur.chain.interface import interface_of
 from imprimatur.chain.print_license import CONTRACT
@@ -184,30 +184,37 @@ def desk_silent(world: World) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A name, what happens, and what the printer and its license have."""
+    """A name, what happens, and what the printer and its license have.
+
+    Args:
+        shows: what is seen of it when nothing strikes: reasons of jobs, events, boundaries.
+        longest_pause: seconds between two looks at most; long waits need fewer then.
+    """
 
     name: str
     happens: Callable[[World], None]
+    shows: tuple[str, ...]
     with_payer: bool = False
     copies: int = 4
     own_file: bool = False
+    longest_pause: float = LONGEST_PAUSE
 
 
 SCENARIOS = (
-    Scenario("plain", plain),
-    Scenario("own file", plain, own_file=True),
-    Scenario("sent twice", sent_twice),
-    Scenario("lost, paid by the printer", lost_and_paid, with_payer=True),
-    Scenario("lost for good", lost_for_good),
-    Scenario("reorganised", reorganised),
-    Scenario("taken away", taken_away),
-    Scenario("raced", raced),
-    Scenario("raced and given back", raced_and_back),
-    Scenario("exhausted meanwhile", exhausted, copies=1),
-    Scenario("portal down", portal_down),
-    Scenario("withdrawn", withdrawn),
-    Scenario("cancelled", cancelled),
-    Scenario("desk slow", desk_slow),
-    Scenario("desk refuses", desk_refuses),
-    Scenario("desk silent", desk_silent),
+    Scenario("plain", plain, ("LicenseUsed", "finished")),
+    Scenario("own file", plain, ("LicenseUsed", "finished"), own_file=True),
+    Scenario("sent twice", sent_twice, ("UseSkipped", "portal_unreachable")),
+    Scenario("lost, paid by the printer", lost_and_paid, ("after eth_sendRawTransaction",), with_payer=True),
+    Scenario("lost for good", lost_for_good, ("signature_expired", "not_consumed"), longest_pause=900.0),
+    Scenario("reorganised", reorganised, ("ours replaced",)),
+    Scenario("taken away", taken_away, ("ours replaced",)),
+    Scenario("raced", raced, ("raced",)),
+    Scenario("raced and given back", raced_and_back, ("other's replaced",)),
+    Scenario("exhausted meanwhile", exhausted, ("raced", "no_copies_left"), copies=1),
+    Scenario("portal down", portal_down, ("portal_unreachable",)),
+    Scenario("withdrawn", withdrawn, ("withdrawing",)),
+    Scenario("cancelled", cancelled, ("start_failed", "cancelled_early", "cancelled", "given_back")),
+    Scenario("desk slow", desk_slow, ("key_pending",)),
+    Scenario("desk refuses", desk_refuses, ("withheld", "given_back")),
+    Scenario("desk silent", desk_silent, ("desk_unreachable", "withheld", "given_back")),
 )

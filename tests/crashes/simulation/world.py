@@ -13,7 +13,7 @@ from crashes.simulation.node import LicenseNode
 from crashes.simulation.portal import GCODE, OPERATOR, Article, SimulatedPortal, issue
 from crashes.simulation.printer import Printer
 from crashes.simulation.surroundings import Nap, connected
-from crashes.simulation.switch import Blow, Crash, Passed, Switch
+from crashes.simulation.switch import Blow, Crash, Fault, Passed, Switch
 from library.adversary.clock import VirtualClock
 
 from imprimatur.chain.signers import KeySigner
@@ -34,6 +34,7 @@ BOOT = 30.0
 """Seconds."""
 MOST_TURNS = 150
 LONGEST_PAUSE = 300.0
+"""Seconds."""
 
 
 @dataclass
@@ -45,6 +46,9 @@ class Outcome:
     """The boundaries of each life."""
     trace: list[str]
     states: list[str]
+    seen: frozenset[str] = frozenset()
+    """What happened until rest: codes of reasons, names of the contract's events, and whose use a
+    reorganisation took out of its block."""
 
 
 @dataclass
@@ -61,6 +65,7 @@ class World:
     copies: int = 4
     own_file: bool = False
     """Whether the file is the operator's own, and no portal delivers it."""
+    longest_pause: float = LONGEST_PAUSE
     wallets: dict[str, str] = field(
         default_factory=lambda: {PRINTER.address: checksum(WALLET), checksum(OTHER): checksum(WALLET)}
     )
@@ -138,7 +143,7 @@ class World:
         """Time for everybody. Where nothing moves, it passes faster: a loaded machine oversleeps."""
         self.switch.changed()
         states = self.judge.seen
-        self._pause = 0.0 if states != self._states else min(LONGEST_PAUSE, 4 * self._pause + 1.0)
+        self._pause = 0.0 if states != self._states else min(self.longest_pause, 4 * self._pause + 1.0)
         self._states = states
         for _ in range(2 if seconds > LOOK_EVERY else 1):
             self.node.pass_time(max(seconds, self._pause) / (2 if seconds > LOOK_EVERY else 1))
@@ -254,13 +259,22 @@ class World:
             wants = lambda: not self._has_ended()  # noqa: E731
             self._live(lambda: self._until(self._is_at_rest, self.license.id, wants, "rest"))
             self.switch.rest()
+            seen = self._seen()
+            if not any(blow.fault is Fault.FULL for blow in self.plan) and "internal" in seen:
+                self.judge.problem("a job stopped unexpectedly, and the disk wasn't full")
             if not self.judge.problems:
                 self.judge.at_rest(self.journal)
                 if self.is_new(self._resting()):
                     self._show_that_it_goes_on()
             states = [f"{job.state} {job.reason and job.reason.code}" for job in self._jobs()]
             self.journal.close()
-        return Outcome(self.judge.problems, self.switch.lives, self.trace, states)
+        return Outcome(self.judge.problems, self.switch.lives, self.trace, states, seen)
+
+    def _seen(self) -> frozenset[str]:
+        events = {event.name for event in self.node.events(self.node.ledger.head)}
+        ours = {"ours replaced" if device == PRINTER.address else "other's replaced"
+                for device in self.node.replaced}  # fmt: skip
+        return frozenset(self.judge.reasons | events | ours)
 
     def _resting(self) -> tuple[object, ...]:
         """What decides how it goes on from here."""
