@@ -113,8 +113,9 @@ class Catalog:
         with self._turn:
             self._asked += 1
             if not self._is_reading:
-                self._is_reading = True
+                # It waits for our turn to end. Where no thread can be had, the next one who asks tries again.
                 threading.Thread(target=self._work, name="imprimatur-catalog", daemon=True).start()
+                self._is_reading = True
             return self._asked
 
     def _work(self) -> None:

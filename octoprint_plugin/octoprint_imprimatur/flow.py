@@ -134,14 +134,15 @@ class Flow:
         """Give up a job that isn't paid. What is signed may still be consumed: the chain decides.
 
         Raises:
-            Refused: not_withdrawable, unknown_job, or the connection's reasons.
+            Refused: not_withdrawable, unknown_job, disk_trouble, or the connection's reasons.
         """
-        self.recover()
-        job = self._job(job_id)
-        try:
-            job = self._delivery(self._connect()).withdraw(job)
-        except WrongState as error:
-            raise Refused("not_withdrawable") from error
+        with _disk_helps():
+            self.recover()
+            job = self._job(job_id)
+            try:
+                job = self._delivery(self._connect()).withdraw(job)
+            except WrongState as error:
+                raise Refused("not_withdrawable") from error
         self._runner.wake()
         self._changed(job, None)
         return job
@@ -153,17 +154,18 @@ class Flow:
             statement: what the operator says about it.
 
         Raises:
-            Refused: not_reportable, unknown_job, or the connection's reasons.
+            Refused: not_reportable, unknown_job, disk_trouble, or the connection's reasons.
         """
-        self.recover()
-        job = self._job(job_id)
-        if not is_reportable(job):
-            raise Refused("not_reportable")
-        connection = self._connect()
-        try:
-            job = self._delivery(connection, _payer(connection)).report_failure(job, statement=statement)
-        except WrongState as error:
-            raise Refused("not_reportable") from error
+        with _disk_helps():
+            self.recover()
+            job = self._job(job_id)
+            if not is_reportable(job):
+                raise Refused("not_reportable")
+            connection = self._connect()
+            try:
+                job = self._delivery(connection, _payer(connection)).report_failure(job, statement=statement)
+            except WrongState as error:
+                raise Refused("not_reportable") from error
         self._runner.wake()
         self._changed(job, None)
         return job
@@ -227,6 +229,15 @@ class Flow:
     def _is_reporting(self) -> bool:
         failed = self._journal.in_states(State.FAILED)
         return any(job.reason is not None and job.reason.code == "failure_pending" for job in failed)
+
+
+@contextmanager
+def _disk_helps() -> Iterator[None]:
+    """Where a wish is written down. Raises Refused."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        raise Refused("disk_trouble", trouble=str(error)) from error
 
 
 def _pause_after(delivery: Delivery, job: Job) -> float:

@@ -2,6 +2,8 @@
 sentences."""
 
 import functools
+import logging
+import sqlite3
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -18,6 +20,7 @@ REPORT = "PLUGIN_IMPRIMATUR_REPORT"
 MANAGE = "PLUGIN_IMPRIMATUR_MANAGE"
 LARGEST_BODY = 32 << 10
 """Bytes."""
+_log = logging.getLogger("octoprint.plugins.imprimatur.routes")
 View = TypeVar("View", bound=Callable[..., Any])
 
 
@@ -61,6 +64,9 @@ def route(rule: str, method: str, permission: str, *, fresh_login: bool = False)
                 except SignerUnusable as error:
                     # A token was pulled out between two questions.
                     return refusal(Message("key_unusable", {"reason": str(error)}))
+                except sqlite3.Error as error:
+                    _log.exception("The journal can't be read or written.")
+                    return refusal(Message("disk_trouble", {"trouble": str(error)}))
 
         guarded.permission, guarded.fresh_login = permission, fresh_login  # type: ignore[attr-defined]
         decorated: View = octoprint.plugin.BlueprintPlugin.route(rule, methods=[method])(guarded)

@@ -4,6 +4,7 @@ One job at a time has the printer. The machine has to be ready before a copy is 
 took too long to come doesn't start by itself.
 """
 
+import functools
 import logging
 import sqlite3
 import threading
@@ -16,8 +17,8 @@ from imprimatur.device.checked_file import CheckedFile
 from imprimatur.device.delivery import Delivery
 from imprimatur.device.job import UNPAID, Job, State
 from imprimatur.device.journal import Journal, WrongState
+from imprimatur.device.reasons import Reason, Waiting, Withheld, why
 from imprimatur.device.reasons import Refused as JobRefused
-from imprimatur.device.reasons import Waiting, Withheld, why
 from imprimatur.device.sealed_cache import Progress
 from octoprint_imprimatur.messages import Refused
 from octoprint_imprimatur.telling import Changed, safely
@@ -135,9 +136,9 @@ class Runner:
             try:
                 if self._prepare(delivery, job):
                     self._print(delivery, job)
-            except Exception:
+            except Exception as error:
                 _log.exception("Job %s stopped unexpectedly.", job.id)
-                self._write_or_owe(lambda: self._stop_unexpectedly(job.id))
+                self._write_or_owe(functools.partial(self._stopped, job.id, _reason_of(error)))
             finally:
                 self.active = None
                 self._slot.release()
@@ -148,22 +149,22 @@ class Runner:
         try:
             self._changed(job, None)
             self._spawn(work)
-        except Exception:
+        except Exception as error:
             self.active = None
-            self._write_or_owe(lambda: self._stop_unexpectedly(job.id))
+            self._write_or_owe(functools.partial(self._stopped, job.id, _reason_of(error)))
             raise
 
-    def _stop_unexpectedly(self, job_id: str) -> None:
+    def _stopped(self, job_id: str, reason: Reason) -> None:
         job = self._journal.job(job_id)
         if job.state in UNPAID:
-            self._give_up(job, "internal")
+            self._give_up(job, reason)
         elif not job.is_over:
-            self._journal.note(job.id, why("internal"))
+            self._journal.note(job.id, reason)
 
-    def _give_up(self, job: Job, code: str) -> None:
+    def _give_up(self, job: Job, reason: Reason) -> None:
         """End a job that isn't paid, unless the operator was faster."""
         with suppress(WrongState):
-            self._journal.step(job.id, job.state, State.ABANDONED, why(code))
+            self._journal.step(job.id, job.state, State.ABANDONED, reason)
 
     def _prepare(self, delivery: Delivery, job: Job) -> bool:
         """Take the job to where it can be printed; whether it came there in time."""
@@ -172,7 +173,7 @@ class Runner:
             if self._stopping or job.is_over or job.withdrawn:
                 return False
             if job.state is State.VERIFIED and not self._machine.ready():
-                self._give_up(job, "printer_not_ready")
+                self._give_up(job, why("printer_not_ready"))
                 return False
             nap = 0.0
             try:
@@ -192,7 +193,7 @@ class Runner:
                 self._wake.wait(min(nap, left))
                 self._wake.clear()
             elif nap and job.state in UNPAID:
-                self._give_up(job, "gave_up")
+                self._give_up(job, why("gave_up"))
             elif nap:
                 return False
         return True
@@ -296,6 +297,13 @@ class Runner:
 
     def _seconds(self) -> int:
         return int(self._clock() - self._started)
+
+
+def _reason_of(error: Exception) -> Reason:
+    """What stopped a job, for its operator."""
+    if isinstance(error, OSError | sqlite3.Error):
+        return why("disk_trouble", trouble=str(error))
+    return why("internal")
 
 
 def _size_of(job: Job, source: BinaryIO) -> int:

@@ -11,7 +11,7 @@ _log = logging.getLogger("octoprint.plugins.imprimatur.telling")
 
 
 def safely(changed: Changed) -> Changed:
-    """`changed`, whose faults are only logged: what is in the journal has happened, also if nobody sees it."""
+    """`changed`, whose faults are only logged: what the journal says has happened, whoever sees it."""
 
     def tell(job: Job, progress: float | None) -> None:
         try:

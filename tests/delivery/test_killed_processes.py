@@ -39,9 +39,10 @@ class Killer:
         self._over = threading.Event()
         self._threads = [
             threading.Thread(
-                target=self._run, args=(act, random.Random(f"{act.__name__} {seed}")), daemon=True
+                target=self._run, args=(act, pause, random.Random(f"{act.__name__} {seed}")), daemon=True
             )
-            for act in (self._kill, self._reorganise)
+            # Seconds; a killed process needs a few to come up again, in which nothing happens.
+            for act, pause in ((self._kill, 2.0), (self._reorganise, 1.0))
         ]
         self._round: list[str] = []
         self.kills = dict.fromkeys(NAMES, 0)
@@ -58,9 +59,9 @@ class Killer:
         for thread in self._threads:
             thread.join()
 
-    def _run(self, act: Callable[[random.Random], None], choice: random.Random) -> None:
+    def _run(self, act: Callable[[random.Random], None], pause: float, choice: random.Random) -> None:
         try:
-            while not self._over.wait(choice.uniform(0.1, 1.0)):
+            while not self._over.wait(choice.uniform(0.1, pause)):
                 act(choice)
         except BaseException as error:
             self.trouble = error

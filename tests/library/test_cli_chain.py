@@ -667,8 +667,9 @@ METHODS = (
 
 
 @pytest.mark.parametrize("nonsense", [None, [{}]])
-def test_nonsense_of_a_node_is_never_a_fault_of_ours(world, ask_json, tmp_path, nonsense):
+def test_nonsense_of_a_node_is_never_a_fault_of_ours(world, ask_json, tmp_path, monkeypatch, nonsense):
     """Whatever a node answers, the command says that the node is wrong, or that the answer is no."""
+    monkeypatch.setattr("imprimatur.chain.rpc.FIRST_PAUSE", 0.001)
     talked = None
 
     def lie(method, result):

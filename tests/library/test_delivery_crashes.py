@@ -15,6 +15,7 @@ from imprimatur.device.job import UNPAID
 from imprimatur.device.settling import MARGIN, Fate, Witness, newest_final
 from support.delivery_portal import Fault, running_portal
 from support.node import running_chain
+from support.octoprint import wait_for
 from support.printing_device import GCODE, Crash, PrintingDevice, paid, printed, until_not
 
 BEFORE_SENDING = (State.PICKED, State.DOWNLOADED, State.VERIFIED, State.SIGNED)
@@ -130,7 +131,7 @@ def test_a_reorganisation_before_the_end_is_survived(own_chain):
     assert device.uses(id) == []
     with pytest.raises(Waiting):
         delivery.advance(job)
-    (use,) = device.uses(id)
+    (use,) = wait_for("the use is mined again", lambda: device.uses(id), poll=0.02)
     assert use["keyRecipient"] == first.use.key_recipient
     device.mine(2)
     job = paid(delivery, job)

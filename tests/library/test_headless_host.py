@@ -11,6 +11,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import tty
 from contextlib import contextmanager
@@ -288,6 +289,13 @@ class Machine:
             return [(job.state, job.copy, job.reason and job.reason.code) for job in journal.recent()]
         finally:
             journal.close()
+
+
+@pytest.fixture
+def tmp_path():
+    """Never below /dev, where pytest's own may be in memory: the host takes a path there for a port."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -467,3 +467,16 @@ def test_while_the_node_is_down_the_last_list_stays(desk: Desk) -> None:
     answer = desk.read()
     assert answer["problem"]["key"] == "node_down"
     assert [card["id"] for card in answer["licenses"]] == [format_id(license.id)]
+
+
+def test_where_no_thread_could_be_had_the_next_one_who_asks_gets_a_list(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fails)
+        with pytest.raises(RuntimeError):
+            desk.catalog.refresh_soon()
+    assert desk.catalog.refresh(within=20).at > 0

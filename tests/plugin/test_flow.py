@@ -355,6 +355,29 @@ def test_cancelled_early_or_late(shop: Shop) -> None:
     assert shop.used(license) == 1
 
 
+def test_a_wish_that_the_disk_doesnt_take_is_refused(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    license = shop.issue()
+    shop.portal.faults.append(Fault(USES, status=500, times=ALWAYS))
+    job = shop.wait_for(shop.begin(license), "portal_unreachable")
+
+    def full(*_: object) -> Job:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shop.journal, "withdraw", full)
+        assert reason_of(lambda: shop.flow.withdraw(job.id)) == "disk_trouble"
+    assert not shop.job(job).withdrawn
+    shop.portal.reset()
+    shop.wait()
+    shop.runner.part_begins(job.id)
+    shop.runner.print_ended(job.id, cancelled=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(shop.journal, "step", full)
+        assert reason_of(lambda: shop.flow.report_failure(job.id)) == "disk_trouble"
+    assert code_of(shop.job(job)) == "cancelled"
+    assert is_reportable(shop.job(job))
+
+
 def test_who_cant_be_told_keeps_nothing_from_happening(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(job: Job, progress: float | None) -> None:
         raise RuntimeError("can't start new thread")

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
@@ -33,11 +34,16 @@ def test_source_verification_input_is_fresh(compiled, name):
     )
 
 
+@cache
+def _explored(standard_input):
+    """Compiled, each input once: today the contracts' inputs are the same."""
+    return compiler.solc(json.loads(standard_input))["contracts"]
+
+
 @pytest.mark.parametrize("name", artifacts.CONTRACTS)
 def test_source_verification_input_gives_the_deployed_bytes(name):
     """What an explorer does: compile the input alone and compare the creation code."""
-    standard_input = json.loads((compiler.STANDARD_JSON / f"{name}.json").read_text())
-    output = compiler.solc(standard_input)["contracts"][f"contracts/{name}.sol"][name]
+    output = _explored((compiler.STANDARD_JSON / f"{name}.json").read_text())[f"contracts/{name}.sol"][name]
     assert "0x" + output["evm"]["bytecode"]["object"] == artifacts.load(name)["bytecode"]
 
 
@@ -69,12 +75,20 @@ def test_without_the_variable_the_installed_compiler_is_used(tmp_path):
     )
     installed.chmod(0o755)
     env = {name: value for name, value in os.environ.items() if name != "SOLCX_BINARY_PATH"}
+    sources = {"sources": {"A.sol": {"content": "pragma solidity ^0.8.0; contract A {}"}}}
+    code = f"from tools import compile; print(compile.solc({ {'language': 'Solidity', **sources} }))"
     done = subprocess.run(
-        [sys.executable, "-m", "tools.compile"],
+        [sys.executable, "-c", code],
         cwd=compiler.ROOT,
         env=env | {"HOME": str(tmp_path)},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert f"of {compiler.SIZE_LIMIT} bytes" in done.stdout
+    assert "'A.sol': {'id': 0}" in done.stdout
+
+
+def test_the_command_tells_the_sizes(compiled, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["compile"])
+    compiler.main()
+    assert capsys.readouterr().out.count(f"of {compiler.SIZE_LIMIT} bytes") == len(compiled)

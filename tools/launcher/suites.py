@@ -1,10 +1,15 @@
 """The test suites: which environment each needs, run two at a time, one table at the end."""
 
+import os
 import re
+import shutil
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tools.launcher.processes import run_to_end
 from tools.launcher.steps import say, tail
@@ -23,6 +28,9 @@ from tools.launcher.toolchain import (
 LOGS = ROOT / ".imprimatur" / "test"
 SUITE_TIMEOUT = 1500
 """Seconds after which a suite is stopped and counts as failed."""
+MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
+ROOM = 4 * 2**30
+"""Bytes that must be free in MEMORY."""
 _COUNTS = re.compile(r"(\d+) (passed|failed|error|errors|skipped)\b")
 
 
@@ -36,6 +44,8 @@ class Suite:
     needs: tuple[Program, ...] = ()
     installs: tuple[Environment, ...] = ()
     """Environments that only this suite needs."""
+    in_memory: bool = False
+    """Whether pytest's temporary folders may lie in memory."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +85,14 @@ ALL = (
         ((PORTAL.command("python"), "-m", "tools.verify", "--quick", "--env", str(VERIFY.path)),),
         lane=1,
     ),
-    Suite("unit", (_pytest("tests/unit"),), lane=0),
-    Suite("library", (_pytest("tests/library"),), lane=1, needs=(AGE, SOFTHSM)),
+    Suite("unit", (_pytest("tests/unit"),), lane=0, in_memory=True),
+    Suite("library", (_pytest("tests/library"),), lane=1, needs=(AGE, SOFTHSM), in_memory=True),
     Suite("contracts", ((BROWNIE.command("python"), "tools/brownie_cli.py", "test"),), lane=0),
     Suite("reference", (_pytest("tests/reference"),), lane=0),
     Suite("portal", (_pytest("tests/portal"),), lane=0, needs=(POSTGRES, S3)),
     Suite("plugin", (_in_octoprint("tests/plugin"),), lane=0, needs=(SOFTHSM,)),
     Suite("crashes", (_in_octoprint("tests/crashes"),), lane=1),
-    Suite("delivery", (_pytest("tests/delivery"),), lane=1),
+    Suite("delivery", (_pytest("tests/delivery"),), lane=1, in_memory=True),
     Suite("e2e", (_pytest("tests/e2e"),), lane=1, needs=(CHROMIUM,)),
     Suite(
         "octoprint2",
@@ -113,7 +123,8 @@ def _run_suite(suite: Suite, env: dict[str, str]) -> Result:
     log.write_text("")
     say(f"… {suite.name}")
     # All commands run, so that one look shows everything that is wrong.
-    outcomes = [_run_command(argv, log, env) for argv in suite.commands]
+    with _temporary_folders(env) if suite.in_memory else nullcontext(env) as env:
+        outcomes = [_run_command(argv, log, env) for argv in suite.commands]
     counts = {"passed": 0, "failed": 0, "skipped": 0}
     summaries = [
         line for line in log.read_text(errors="replace").splitlines() if re.match(r"=+ .* in [\d.]+s", line)
@@ -130,6 +141,19 @@ def _run_suite(suite: Suite, env: dict[str, str]) -> Result:
 
 def _run_lane(suites: list[Suite], env: dict[str, str]) -> list[Result]:
     return [_run_suite(suite, env) for suite in suites]
+
+
+@contextmanager
+def _temporary_folders(env: dict[str, str]) -> Iterator[dict[str, str]]:
+    """`env`, with pytest's temporary folders in memory where there is room for them.
+
+    Databases wait for the disk at every commit. That is for power cuts, and no test cuts the power.
+    """
+    if not os.access(MEMORY, os.W_OK) or shutil.disk_usage(MEMORY).free < ROOM:
+        yield env
+        return
+    with TemporaryDirectory(prefix="imprimatur-test-", dir=MEMORY, ignore_cleanup_errors=True) as folder:
+        yield env | {"PYTEST_DEBUG_TEMPROOT": folder}
 
 
 def _table(results: list[Result]) -> str:

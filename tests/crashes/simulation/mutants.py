@@ -124,8 +124,7 @@ def burns_after_the_line() -> Patched:
     real = Runner.print_done
 
     def print_done(self: Runner, job_id: str, *others: Any) -> None:
-        delivery, job = self._of_print(job_id)
-        delivery.begin_part(job)
+        self._of_print(job_id).begin_part(self._journal.job(job_id))
         real(self, job_id, *others)
 
     @contextmanager
@@ -315,7 +314,7 @@ MUTANTS = (
     Mutant(gives_up_what_is_signed, "plain", "SIGNED became ABANDONED"),
     Mutant(recovers_only_once, "plain", "stuck: rest never came; [('PICKED'", needs_pairs=True),
     Mutant(forgets_what_it_cannot_write, "plain", "stuck: rest never came; [('PICKED'"),
-    Mutant(keeps_the_slot, "plain", "stuck: rest never came; [('ABANDONED', 'internal')"),
+    Mutant(keeps_the_slot, "plain", "[('ABANDONED', \"The file can't be kept"),
     Mutant(trusts_the_relay_with_failures, "lost, paid by the printer", "stuck: rest never came; [('FAILED'"),
     Mutant(drops_a_refused_outcome, "portal down", "nobody was told of the job FINISHED"),
 )
