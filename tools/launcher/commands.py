@@ -152,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--state", type=Path, default=DEFAULT_STATE, help="folder of the demo's data")
     command.add_argument(
-        "--instant-heat", action="store_true", help="the virtual printer's nozzle and bed are always hot"
+        "--instant-heat", action="store_true", help="the virtual printer's nozzle is always hot"
     )
     command.set_defaults(run=_demo)
 

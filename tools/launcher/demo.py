@@ -157,10 +157,7 @@ class Demo:
                 "contract": self.contract["address"],
                 "contract_since": self.contract["block"],
             },
-            # A bed is as warm as what is around it, at least.
-            "virtual_printer": {"pinnedExtruders": {"0": 205}, "ambientTemperature": 60}
-            if self.instant_heat
-            else {},
+            "virtual_printer": {"pinnedExtruders": {"0": 205}} if self.instant_heat else {},
         }
         with step("OctoPrint with a virtual printer and the plugin: configured and started"):
             prepare = [OCTOPRINT.command("python"), "tools/octoprint_base.py"]
