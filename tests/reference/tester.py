@@ -37,7 +37,8 @@ class TesterRpc:
         return int(self.tester.get_block_by_number("pending")["timestamp"])
 
     def _complete(self, call: dict[str, Any]) -> dict[str, Any]:
-        return {"from": self.tester.get_accounts()[0], "gas": GAS_LIMIT} | call
+        gas = int(call["gas"], 16) if "gas" in call else GAS_LIMIT
+        return {"from": self.tester.get_accounts()[0], **call, "gas": gas}
 
     def _call(self, call: dict[str, Any]) -> str:
         try:
