@@ -48,7 +48,7 @@ def on_disk(octoprint: OctoPrint, secret: Secret) -> list[tuple[Path, bytes]]:
 
 
 def downloads(octoprint: OctoPrint) -> dict[str, bytes]:
-    """Every file that OctoPrint lists, by name, as it gives it out. Those on the printer's card it doesn't."""
+    """Every local file that OctoPrint lists, and every backup, by name, as it gives them out."""
     found = {}
     for file in octoprint.get("/api/files/local?recursive=true")["files"]:
         path = file["refs"]["download"].removeprefix(octoprint.url)
