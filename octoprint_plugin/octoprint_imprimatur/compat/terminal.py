@@ -33,6 +33,8 @@ LOGGERS = (
 the gate's, which looks at each line."""
 _SENT = {"S": "Send: ", ">": ">>> "}
 """By first letter; the second is OctoPrint 2's."""
+_PLAIN = frozenset({"Recv: ok", "<<< ok"})
+"""Every second line of a print: it quotes nothing."""
 _NUMBERED = re.compile(r"N\d+ (.*)\*\d+\s*", re.DOTALL)
 _ROUTINE = re.compile(
     r"\b(?:Recv|ok|wait|start|count|resend|rs)\b|\b[A-Z]{1,2}\d*@?:|\b[NPB]\d+\b", re.IGNORECASE
@@ -114,7 +116,7 @@ class Curtain:
 
     def _on_log(self, message: str) -> None:
         """Each line for the terminal."""
-        if self._job is None:
+        if self._job is None or message in _PLAIN:
             self._log(message)
             return
         sent = _SENT.get(message[:1])
