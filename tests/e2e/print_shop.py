@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from imprimatur.chain.signers import KeySigner
 from support.delivery_portal import DeliveryPortal
 from support.node import Chain
-from support.octoprint import OctoPrint
+from support.octoprint import OctoPrint, wait_for
 
 
 @dataclass
@@ -22,7 +22,9 @@ class Shop:
 
     @property
     def address(self) -> str:
-        return self.octoprint.get("/plugin/imprimatur/setup")["key"]["address"]
+        """Once the key is opened, which takes a moment after a start."""
+        setup = "/plugin/imprimatur/setup"
+        return wait_for("The key is open", lambda: self.octoprint.get(setup)["key"]["address"])
 
     def issue(
         self, number: str, name: str, copies: int = 4, lines: int = 200, travel: int = 0, **terms
