@@ -8,6 +8,7 @@ python tools/translations.py --collect   take new texts from the sources into ap
 import argparse
 import io
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
@@ -28,6 +29,8 @@ _NOISE = (
     b'"Generated-By',
 )
 """Header lines that say nothing, or change with every run."""
+_NO_DATE = datetime(1980, 1, 1, tzinfo=UTC)
+"""In place of the minute of compiling, which Babel would write: the same texts give the same bytes."""
 _KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2)}
 
 
@@ -40,6 +43,7 @@ def compile_all(folders: tuple[Path, ...] = FOLDERS) -> list[Path]:
             continue
         with source.open("rb") as file:
             catalog = read_po(file)
+        catalog.creation_date = _NO_DATE
         draft = target.with_suffix(".new")
         with draft.open("wb") as file:
             write_mo(file, catalog)
