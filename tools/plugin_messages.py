@@ -22,6 +22,7 @@ ADVICE = {
     "key_unusable": "With a keystore: put `printer-key.json` and `printer-key.password` back from your copy. "
     "With a token: is it plugged in, and is the PIN right?",
     "node_down": "Does the node's address open from this machine (`curl`)? Does its firewall let you in?",
+    "node_trouble": "Does it speak of a limit, or of too many questions? Enter a node that gives more.",
     "other_chain": "The node's address is that of another network than the portal works on.",
     "no_contract": "Take the contract's address from the portal's page, or connect by invitation once more.",
     "printer_not_ready": "Press *Connect* in OctoPrint's sidebar.",

@@ -4,17 +4,18 @@ import threading
 from pathlib import Path
 
 import octoprint.plugin
+import octoprint.settings
 from flask_babel import gettext
 from octoprint.access import ADMIN_GROUP, USER_GROUP
 
-from octoprint_imprimatur import connections, events, gate, keys, leaks, printer, updates
+from octoprint_imprimatur import backups, connections, events, gate, leaks, printer, updates
 from octoprint_imprimatur.api import Api
 from octoprint_imprimatur.compat import terminal
 from octoprint_imprimatur.connection import MAX_REASON
 from octoprint_imprimatur.http_gate import HttpGate
 from octoprint_imprimatur.messages import Message
 from octoprint_imprimatur.pages import Pages
-from octoprint_imprimatur.service import BACKUP_EXCLUDES, Service
+from octoprint_imprimatur.service import Service
 from octoprint_imprimatur.settings import DEFAULTS, unguarded
 from octoprint_imprimatur.setup_api import SetupApi
 
@@ -55,6 +56,7 @@ class ImprimaturPlugin(
     def initialize(self):
         self.gate.look_after(self._printer, self.http_gate.before_request)
         try:
+            self.gate.card.keep_in(Path(self.get_plugin_data_folder()))
             self.service = self._new_service()
         except Exception as error:
             # OctoPrint would switch the plugin off, and the gate with it.
@@ -140,7 +142,14 @@ class ImprimaturPlugin(
         return updates.checks(self._settings.get(["update_url"]), self._plugin_version)
 
     def get_backup_excludes(self, *_args, **_kwargs):
-        return [*keys.BACKUP_EXCLUDES, *BACKUP_EXCLUDES]
+        return list(backups.EXCLUDES)
+
+    def on_restored(self, *_args, **_kwargs):
+        # The command line restores too, and gives plugins no settings.
+        base = Path(octoprint.settings.settings().getBaseFolder("base"))
+        if backups.bring_back(base) and self.service is not None:
+            # OctoPrint is to be restarted: nothing new begins before.
+            self.service.stop()
 
 
 def __plugin_load__():
@@ -156,5 +165,6 @@ def __plugin_load__():
         "octoprint.server.api.before_request": plugin.get_request_handlers,
         "octoprint.access.permissions": plugin.get_permissions,
         "octoprint.plugin.backup.additional_excludes": plugin.get_backup_excludes,
+        "octoprint.plugin.backup.after_restore": plugin.on_restored,
         "octoprint.plugin.softwareupdate.check_config": plugin.get_update_checks,
     }

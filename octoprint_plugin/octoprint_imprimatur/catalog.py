@@ -158,13 +158,17 @@ class Catalog:
     def _compared(self, connection: Connection, now: float) -> Snapshot:
         """Chain and portal beside each other. Raises Refused, NodeUnreachable, NodeRefused."""
         licenses, accounts = connection.licenses, connection.accounts()
-        ids = self._own.ids(licenses, connection.address.chain_id, accounts)
-        known = frozenset(ids)
+        given = self._own.look(licenses, connection.address.chain_id, accounts)
+        known = frozenset(given.ids)
         offers, problem = _offers(connection, known)
+        # By this machine's clock, which may have been set back, a license can be valid once more.
+        over = {id: license for id, license in given.over.items() if _is_over(license, now)}
         claimed = [id for id in offers or () if id not in known]
-        found = dict(zip([*ids, *claimed], licenses.licenses_of([*ids, *claimed]), strict=True))
-        own = [license for id in ids if (license := found[id]) and license.printer in accounts]
+        asked = [id for id in (*given.ids, *claimed) if id not in over]
+        found = over | dict(zip(asked, licenses.licenses_of(asked), strict=True))
+        own = [license for id in given.ids if (license := found[id]) and license.printer in accounts]
         cards = list(self._cards(connection, own, offers, now))
+        self._own.keep(given, licenses, (license for license in own if _is_over(license, now)))
         early, lies = self._doubtful(offers or {}, found, accounts)
         if lies:
             names = ", ".join(sorted(lies))
@@ -176,11 +180,16 @@ class Catalog:
     ) -> Iterable[Card]:
         """A card for each license of this printer, without those that ended long ago."""
         described = {license.id: _described(connection.licenses, license, offers) for license in own}
-        files = [(license.id, _file_of(license, described[license.id][0])) for license in own]
+        files = [
+            (license.id, _file_of(license, described[license.id][0]))
+            for license in own
+            if not _is_over(license, now)
+        ]
         usable = connection.licenses.can_use_each(files, connection.signer.address)
+        refused = {id: answer.reason for (id, _hash), answer in zip(files, usable, strict=True)}
         ended = 0
-        for license, answer in zip(own, usable, strict=True):
-            state = state_of(license, answer.reason, now)
+        for license in own:
+            state = state_of(license, refused.get(license.id), now)
             if state in ENDED:
                 ended += 1
                 if ended > MOST_ENDED or now - self._end_of(connection.licenses, license, state) > ENDED_FOR:
@@ -245,6 +254,11 @@ def _offers(connection: Connection, known: frozenset[int]) -> tuple[dict[int, Of
         return offers, None
     except PortalError as error:
         return None, portal_trouble(error).message
+
+
+def _is_over(license: License, now: float) -> bool:
+    """Whether the license alone says that nobody can use a copy of it."""
+    return state_of(license, None, now) in ENDED
 
 
 def _described(

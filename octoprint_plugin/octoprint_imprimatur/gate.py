@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from octoprint_imprimatur import policy
+from octoprint_imprimatur.card_writing import CardWriting
 from octoprint_imprimatur.compat import connectors, lines
 from octoprint_imprimatur.compat import printer as guards
 from octoprint_imprimatur.licensed_file import LicensedFile
@@ -52,12 +53,12 @@ class Gate:
         self._free: Any = None
         self._watch: policy.ExtrusionWatch | None = None
         self._turns = policy.TurnWatch()
+        self.card = CardWriting()
         self._card_position = 0
-        self._card_written = False
-        """The printer may be writing what it is sent to its card, from whichever connection on."""
         self._card_free = False
         self._told: dict[str, float] = {}
         self._lock = threading.Lock()
+        self._following = threading.Lock()
 
     def watch_with(self, watcher: Watcher) -> None:
         self._watcher = watcher
@@ -120,7 +121,7 @@ class Gate:
         """Why no licensed job may begin or start now: something has got between the gate and the printer."""
         if connectors.is_foreign_connection(self._printer):
             return Message("connector_unusable")
-        if self._card_written:
+        if self._card_takes_lines():
             return Message("card_written")
         for layer, trouble in self._troubles().items():
             if trouble is not None:
@@ -134,7 +135,7 @@ class Gate:
         """Why the file that is OctoPrint's job may not be started; from now on it may when None."""
         if isinstance(current, LicensedFile):
             mine = current is self._permitted and not current.started and not current.revoked
-            if mine and self._card_written:
+            if mine and self._card_takes_lines():
                 return Message("card_written")
             return None if mine else Message("restart_refused")
         if self.policy != policy.LICENSED_AND_FREE:
@@ -142,6 +143,9 @@ class Gate:
             return Message("start_refused")
         self._free = current
         return None
+
+    def _card_takes_lines(self) -> bool:
+        return self.card.written and self.card.takes(connectors.comm_of(self._printer))
 
     def refuses_start(self, comm: Any) -> bool:
         """Guard of `startPrint`. Without `comm` a connection prints whose lines can't be judged."""
@@ -181,9 +185,20 @@ class Gate:
 
     # Lines -------------------------------------------------------------------------------------------------
 
-    def on_queuing(self, comm, _phase, command, *_args, tags=None, **_kwargs):
+    def on_queuing(self, comm, _phase, command, _type=None, gcode=None, *_args, tags=None, **_kwargs):
         """Hook `octoprint.comm.protocol.gcode.queuing`."""
-        return self._guarded(comm, command, tags, leaving=False)
+        answer = self._guarded(comm, command, tags, leaving=False)
+        if answer is None and gcode is not None and self._leaves_at_once(comm, gcode):
+            return self._guarded(comm, command, tags, leaving=True)
+        return answer
+
+    def _leaves_at_once(self, comm: Any, gcode: str) -> bool:
+        """Whether nobody is asked again before this command leaves."""
+        try:
+            return lines.jumps_queue(comm, gcode)
+        except Exception:
+            self._tell_of_failure()
+            return True
 
     def on_sending(self, comm, _phase, command, *_args, tags=None, **_kwargs):
         """Hook `octoprint.comm.protocol.gcode.sending`."""
@@ -195,14 +210,12 @@ class Gate:
             current = lines.current_file(comm)
             if current is not None and tags is not None and lines.FILE_TAG in tags:
                 if current is self._permitted:
-                    if not current.revoked and (self._watch is None or not leaving):
+                    if not current.revoked and not (leaving and (self._watch or "M" in line.upper())):
                         return None
                 elif current is self._free and not (leaving and "M" in line.upper()):
                     return None
             answer = self._judge(comm, line, tags, leaving)
-            if leaving and answer is None:
-                self._card_written = policy.card_written(line, self._card_written)
-            return answer
+            return self._follow_writing(comm, line, tags) if leaving and answer is None else answer
         except Exception:
             self._tell_of_failure()
             return _SUPPRESS
@@ -235,7 +248,25 @@ class Gate:
         self.tell(Message(verdict.reason, values))
         return _SUPPRESS
 
+    def _follow_writing(self, comm: Any, line: str, tags: set[str] | None) -> Any:
+        try:
+            self.card.leaves(comm, line)
+        except OSError as error:
+            if lines.source_of(tags) is Source.OTHER:
+                lines.end_transfer(comm)
+            else:
+                # What follows was meant for the card, not for the bed.
+                lines.end_job(comm, within_file=False)
+            self.tell(Message("card_not_kept", {"trouble": error.strerror or str(error)}))
+            return _SUPPRESS
+        return None
+
     def _follow(self, line: str) -> None:
+        # What leaves at once does so in another thread.
+        with self._following:
+            self._follow_one(line)
+
+    def _follow_one(self, line: str) -> None:
         watch, permitted, watcher = self._watch, self._permitted, self._watcher
         if watch is not None and watch.feeds(line):
             if permitted is None or watcher is None:
@@ -251,6 +282,7 @@ class Gate:
     def on_received(self, comm, line, *_args, **_kwargs):
         """Hook `octoprint.comm.protocol.gcode.received`: ends a print that was started at the printer."""
         try:
+            self.card.answers(line)
             position = lines.card_position(line)
             if position is not None:
                 self._follow_card(comm, position)

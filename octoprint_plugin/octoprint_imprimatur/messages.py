@@ -40,6 +40,8 @@ OWN = {
     "card_written": "The printer was told to write what it is sent to its own card (M28), so a licensed job "
     "would be copied instead of printed. None starts and no further copy was used. Send M29 in the terminal, "
     "then print again.",
+    "card_not_kept": "The command to write to the printer's own card was not sent, because this machine "
+    "can't keep that in mind (%(trouble)s). No copy was used. Make room on the disk and try again.",
     # What has got between the gate and the printer
     "gate_http": "Another plugin has taken the license check out of OctoPrint's API (%(who)s). No licensed "
     "job starts and no copy was used. An administrator has to remove that plugin and restart OctoPrint.",
@@ -122,7 +124,7 @@ OWN = {
     "that. Ask whoever runs the portal, and try again with the same invitation.",
     "node_url": "The chain node's address has to begin with http:// or https://. No copy was used by that. "
     "Correct it.",
-    "jobs_open": "%(count)s licensed jobs or failure reports aren't over, and they belong to the key and "
+    "jobs_open": "Licensed jobs or failure reports aren't over (%(count)s), and they belong to the key and "
     "contract of now. Nothing was changed and no copy was used. Print, report or withdraw the jobs first, "
     "and wait until reports are settled.",
     "key_refused": "The key can't be used: %(reason)s Nothing was changed and no copy was used.",

@@ -26,6 +26,10 @@ WORDS = frozenset({"SDCARD_PRINT_FILE", "PLAY", "ECHO"})
 MOVES = frozenset({"G0", "G1", "G2", "G3", "G5", "G6"})
 PLANE = frozenset("XYIJKR")
 """Letters of a move in the plane; arcs need no X and Y."""
+RETURN = "G61"
+"""Marlin's move to a place that G60 has kept, extruder included: its letters stand without numbers."""
+ELSEWHERE = frozenset({RETURN, "G27", "G28", "G29", "G30", "G42", "M125"})
+"""What moves in the plane without saying so: back, parking, homing, probing, to a point of the mesh."""
 MACROS = frozenset(f"M{number}" for number in range(810, 820))
 """Marlin's macros: what stands behind is kept and runs when the number comes alone."""
 TEXTS = frozenset({"M30", "M33", "M117", "M118"})
@@ -103,7 +107,7 @@ class Code:
     @property
     def prints(self) -> bool:
         """Whether it moves in the plane and feeds the extruder at once."""
-        return self.in_plane and self.feeds
+        return (self.in_plane and self.feeds) or (self.name == RETURN and "E" in self.text)
 
     @property
     def starts_print(self) -> bool:
@@ -217,7 +221,7 @@ class TurnWatch:
     def judge(self, line: str, now: float) -> Verdict:
         """Whether this line, sent at `now` (seconds), is one feeding too many."""
         for code in codes(line):
-            if code.in_plane:
+            if code.in_plane or code.name in ELSEWHERE:
                 self._moved = True
             elif code.feeds:
                 if len(self._turns) == TURNS and now - self._turns[0] < TURNS_WITHIN:

@@ -24,7 +24,7 @@ from octoprint_imprimatur.messages import Refused
 from octoprint_imprimatur.telling import Changed, safely
 
 PATIENCE_UNPAID = 120.0
-"""Seconds that a job is tried for before anything is signed. Then it is given up: it cost nothing."""
+"""Seconds without a step or a further byte before anything is signed. Then a job is given up, for free."""
 PATIENCE = 1800.0
 """Seconds after which a paid copy doesn't start by itself any more: nobody may be watching."""
 Spawn = Callable[[Callable[[], None]], None]
@@ -59,7 +59,8 @@ class Runner:
     """Runs one licensed job at a time on `machine`.
 
     Args:
-        patience, patience_unpaid: seconds for which a job whose copy is paid, or isn't, is prepared.
+        patience: seconds from its beginning for which a job is prepared whose copy is paid.
+        patience_unpaid: seconds for which nothing may move, as long as it isn't.
         spawn: gives a job its thread.
         clock: seconds that only go forward.
         wake: what a waiting job waits for.
@@ -168,7 +169,16 @@ class Runner:
 
     def _prepare(self, delivery: Delivery, job: Job) -> bool:
         """Take the job to where it can be printed; whether it came there in time."""
-        begun = self._clock()
+        begun = moved = self._clock()
+        furthest = 0
+
+        def progress(done: int, size: int) -> None:
+            nonlocal moved, furthest
+            self._changed(job, done / size)
+            # A download that begins again and again doesn't move.
+            if done > furthest:
+                moved, furthest = self._clock(), done
+
         while not job.is_ready:
             if self._stopping or job.is_over or job.withdrawn:
                 return False
@@ -177,7 +187,7 @@ class Runner:
                 return False
             nap = 0.0
             try:
-                delivery.advance(job, self._progress_of(job))
+                delivery.advance(job, progress)
             except (JobRefused, Withheld):
                 return False
             except Waiting as waiting:
@@ -185,10 +195,12 @@ class Runner:
             except WrongState:
                 # The operator, or the look in the background, was faster.
                 nap = 0.0
-            job = self._journal.job(job.id)
+            state, job = job.state, self._journal.job(job.id)
             self._changed(job, None)
-            patience = self._patience_unpaid if job.state in UNPAID else self._patience
-            left = begun + patience - self._clock()
+            if job.state is not state:
+                moved = self._clock()
+            until = moved + self._patience_unpaid if job.state in UNPAID else begun + self._patience
+            left = until - self._clock()
             if nap and left > 0:
                 self._wake.wait(min(nap, left))
                 self._wake.clear()
@@ -251,9 +263,12 @@ class Runner:
     def print_done(self, job_id: str, telemetry: bytes | None = None) -> None:
         """The last line was sent; `telemetry` is a hash (32 bytes) of what the machine recorded."""
         delivery, seconds = self._of_print(job_id), self._seconds()
-        self._write_or_owe(
-            lambda: self._leave(lambda: delivery.finish(self._journal.job(job_id), seconds, telemetry))
-        )
+
+        def finish() -> bool:
+            return self._leave(lambda: delivery.finish(self._journal.job(job_id), seconds, telemetry))
+
+        # The part may begin between the look at the job and its step.
+        self._write_or_owe(lambda: finish() or finish())
 
     def print_ended(self, job_id: str, cancelled: bool) -> None:
         """The print was cancelled, or failed."""
@@ -264,8 +279,9 @@ class Runner:
             job = self._journal.job(job_id)
             late = why("cancelled" if cancelled else "print_failed", copy=job.copy)
             early = why("cancelled_early" if cancelled else "failed_early", copy=job.copy)
-            if not self._leave(lambda: delivery.fail(job, late, seconds)):
-                self._leave(lambda: delivery.cancel_early(job, early))
+            # In this order: a part that begins meanwhile doesn't slip through between the two.
+            if not self._leave(lambda: delivery.cancel_early(job, early)):
+                self._leave(lambda: delivery.fail(job, late, seconds))
 
         self._write_or_owe(end)
 

@@ -11,7 +11,7 @@ import pytest
 
 from conftest import Issue, issuer, part
 from imprimatur.chain.orders import Terms
-from imprimatur.chain.rpc import NodeRefused, NodeUnreachable, Rpc
+from imprimatur.chain.rpc import HttpRpc, NodeRefused, NodeUnreachable, Rpc
 from imprimatur.chain.signers import KeySigner, TokenUnusable
 from imprimatur.device import portal as portals
 from imprimatur.license_id import format_id
@@ -20,6 +20,7 @@ from octoprint_imprimatur.catalog import Catalog
 from octoprint_imprimatur.connection import Address, Connection, connect
 from octoprint_imprimatur.own_licenses import OVERLAP, OwnLicenses
 from support.delivery_portal import DeliveryPortal, Fault
+from support.limited_node import Limits, limited_node
 from support.node import Chain
 from support.octoprint import wait_for
 
@@ -365,6 +366,69 @@ def test_ten_licenses_cost_as_many_questions_as_one(desk: Desk) -> None:
     assert len(desk.rpc.asked) == for_one
 
 
+def test_what_is_over_is_read_again_when_something_happens_to_it(
+    desk: Desk, chain: Chain, owner: KeySigner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed, granted, revoked = (
+        desk.issue(copies=1, failures_allowed=1, flags=Terms.REVOCABLE) for _ in range(3)
+    )
+    for license in (failed, granted, revoked):
+        desk.use(license.id, license.data)
+    now = time.time()
+    stays, passed_on = (desk.issue(valid_until=int(now) + DAY, flags=Terms.TRANSFERABLE) for _ in range(2))
+    ready = desk.issue()
+
+    def states() -> dict[int, str]:
+        return {int(id, 16): card["state"] for id, card in desk.cards().items()}
+
+    def read_at(later: float) -> dict[int, str]:
+        monkeypatch.setattr(catalogs.time, "time", lambda: now + later)
+        return states()
+
+    over = read_at(2 * DAY)
+    assert sorted(over.values()) == ["expired"] * 2 + ["ready"] + ["used_up"] * 3
+    desk.rpc.asked.clear()
+    assert states() == over
+    assert [params for method, params in desk.rpc.asked if method == "batch"] == [[1], [1]]
+    # By a clock that was set right it hasn't expired yet.
+    assert read_at(0)[stays.id] == read_at(0)[passed_on.id] == "ready"
+    assert read_at(2 * DAY) == over
+
+    calls = chain.licenses
+    chain.send(desk.signer, calls.report_failure_call(failed.id, 1, bytes(32)))
+    assert states()[failed.id] == "ready"
+    chain.send(owner, calls.grant_copies_call(granted.id, 1))
+    assert states()[granted.id] == "ready"
+    chain.send(owner, calls.revoke_call(revoked.id))
+    assert states()[revoked.id] == "revoked"
+    chain.send(desk.signer, calls.transfer_license_call(passed_on.id, owner.address))
+    assert states().keys() == over.keys() - {passed_on.id}
+    assert states()[ready.id] == "ready"
+
+
+def test_a_use_that_was_replaced_gives_the_copy_back(desk: Desk, chain: Chain) -> None:
+    """Also when the list was read just between the block that was looked at and that of the use."""
+    early, late = desk.issue(copies=1), desk.issue(copies=1)
+    before: list[str] = []
+
+    def happens(method: str, _params: list[Any], answer: Any) -> Any:
+        if method == "eth_getLogs" and not before:
+            before.append(chain.rpc.call("evm_snapshot", []))
+            desk.use(late.id, late.data)
+        return answer
+
+    desk.rpc.change = happens
+    assert desk.card(late.id)["state"] == "used_up"
+    chain.rpc.call("evm_revert", before)
+    assert desk.card(late.id)["state"] == "ready"
+
+    before = [chain.rpc.call("evm_snapshot", [])]
+    desk.use(early.id, early.data)
+    assert [desk.card(early.id)["state"] for _ in range(2)] == ["used_up"] * 2
+    chain.rpc.call("evm_revert", before)
+    assert desk.card(early.id)["state"] == "ready"
+
+
 def test_a_reorganisation_starts_over(desk: Desk, chain: Chain) -> None:
     stays = desk.issue()
     before = chain.rpc.call("evm_snapshot", [])
@@ -384,7 +448,7 @@ def test_a_node_that_lost_blocks_starts_over(desk: Desk, chain: Chain) -> None:
     own = OwnLicenses()
     accounts = [desk.signer.address]
     licenses = desk.connect().licenses
-    assert own.ids(licenses, 1, accounts) == [license.id]
+    assert own.look(licenses, 1, accounts).ids == [license.id]
 
     def forgets(method: str, params: list[Any], answer: Any) -> Any:
         return None if method == "eth_getBlockByNumber" and params[0] != "latest" else answer
@@ -398,10 +462,26 @@ def test_a_node_that_lost_blocks_starts_over(desk: Desk, chain: Chain) -> None:
 
     for change in (forgets, refuses):
         desk.rpc.change = change
-        assert own.ids(licenses, 1, accounts) == [license.id]
+        assert own.look(licenses, 1, accounts).ids == [license.id]
         assert set(desk.rpc.first_blocks()) == {chain.licenses.since}
-    assert own.ids(licenses, 1, [chain.account().address]) == []
-    assert own.ids(licenses, 2, accounts) == [license.id]
+    assert own.look(licenses, 1, [chain.account().address]).ids == []
+    assert own.look(licenses, 2, accounts).ids == [license.id]
+
+
+def test_a_node_that_gives_few_blocks_at_once(desk: Desk, chain: Chain) -> None:
+    """Nothing but the number of questions differs: for events also of licenses that ended."""
+    ready, used = desk.issue(), desk.issue(copies=1)
+    chain.rpc.call("anvil_mine", ["0x20"])
+    desk.use(used.id, used.data)
+    usual = desk.read()["licenses"]
+    limits = Limits(5)
+    with limited_node(chain.url, limits) as url:
+        other = Desk(chain, desk.portal, desk.owner)
+        other.signer, other.rpc = desk.signer, CountedRpc(HttpRpc(url, retries=0))
+        found = other.read()
+    assert (found["problem"], found["licenses"]) == (None, usual)
+    assert {card["id"] for card in usual} == {format_id(ready.id), format_id(used.id)}
+    assert max(last - first for first, last in limits.ranges) > 5
 
 
 def test_a_broken_reading_is_forgotten(desk: Desk) -> None:

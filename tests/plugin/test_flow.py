@@ -8,7 +8,9 @@ import re
 import secrets
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -68,7 +70,7 @@ class Shop:
         self.told: list[tuple[str, float | None]] = []
         self.open()
 
-    def open(self, **patience: float) -> None:
+    def open(self, **patience: Any) -> None:
         """(Re)start the process."""
         self.journal = Journal(self.folder / "jobs.db")
         self.runner = Runner(self.journal, self.machine, self.changed, **patience)
@@ -77,7 +79,7 @@ class Shop:
     def changed(self, job: Job, progress: float | None) -> None:
         self.told.append((job.state, progress))
 
-    def restart(self, **patience: float) -> None:
+    def restart(self, **patience: Any) -> None:
         """Stop the process where it stands, and start it again."""
         self.runner.stop()
         self.wait()
@@ -355,6 +357,38 @@ def test_cancelled_early_or_late(shop: Shop) -> None:
     assert shop.used(license) == 1
 
 
+@pytest.mark.parametrize("when", [0, 1])
+@pytest.mark.parametrize(
+    ("end", "state"),
+    [
+        (lambda runner, id: runner.print_ended(id, cancelled=True), State.FAILED),
+        (lambda runner, id: runner.print_done(id), State.FINISHED),
+    ],
+)
+def test_a_part_that_begins_at_that_moment_isnt_left_printing(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, end: Callable[[Runner, str], None], state: State, when: int
+) -> None:
+    """OctoPrint tells of the end in one thread while another one still sends."""
+    job = shop.run(shop.issue())
+    step, calls, begun = shop.journal.step, [0], []
+
+    def meanwhile(*arguments: Any, **columns: Any) -> Job:
+        calls[0] += 1
+        if calls[0] == when + 1:
+            with suppress(WrongState):
+                shop.runner.part_begins(job.id)
+                begun.append(job.id)
+        return step(*arguments, **columns)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shop.journal, "step", meanwhile)
+        end(shop.runner, job.id)
+    if begun:
+        assert shop.job(job).state is state
+    else:
+        assert shop.job(job).state is (State.KEYED if state is State.FAILED else state)
+
+
 def test_a_wish_that_the_disk_doesnt_take_is_refused(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     license = shop.issue()
     shop.portal.faults.append(Fault(USES, status=500, times=ALWAYS))
@@ -498,6 +532,24 @@ def test_a_file_that_doesnt_come_is_given_up(shop: Shop) -> None:
     job = shop.run(license)
     assert (job.state, code_of(job)) == (State.ABANDONED, "gave_up")
     assert shop.nothing_happened(license)
+
+
+def test_a_file_that_comes_slowly_isnt_given_up(shop: Shop) -> None:
+    """What counts is how long nothing has moved."""
+    passed = 0.0
+
+    def changed(job: Job, progress: float | None) -> None:
+        nonlocal passed
+        if progress is not None:
+            passed += 100
+
+    shop.restart(patience_unpaid=60, clock=lambda: time.monotonic() + passed)
+    shop.runner._changed = changed
+    license = shop.issue()
+    shop.portal.faults.append(Fault(FILES, keep=300))
+    job = shop.run(license)
+    assert passed >= 100
+    assert (job.state, code_of(job)) == (State.ARMED, None)
 
 
 def test_a_copy_that_came_too_late_doesnt_start_by_itself(shop: Shop) -> None:

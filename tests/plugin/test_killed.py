@@ -5,20 +5,24 @@ itself, and an operator can go on by hand.
 """
 
 import os
+import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from start_paths import by_plugin
+from test_old_jobs import TABLE
 
 from imprimatur.chain.signers import KeySigner
-from support.delivery_portal import DeliveryPortal
-from support.licensed_printer import Issue, Issued, address_in, issuer, part, plugin_settings
+from support.delivery_portal import DeliveryPortal, Fault
+from support.licensed_printer import STARTER, Issue, Issued, issuer, part, running_printer
 from support.node import Chain
-from support.octoprint import OctoPrint, running_octoprint, wait_for
+from support.octoprint import OctoPrint, wait_for
 
 KILLER = Path(__file__).parent / "killer.py"
 UNPAID = ("download", "PICKED", "DOWNLOADED", "VERIFIED")
@@ -73,9 +77,8 @@ def killed_octoprint(
 ) -> Iterator[Bench]:
     basedir = tmp_path_factory.mktemp("killed")
     shared_portal.reset()
-    issue = issuer(owner, shared_portal, address_in(basedir))
-    with running_octoprint(basedir, plugin_settings(chain, shared_portal), [KILLER]) as octoprint:
-        yield Bench(octoprint, chain, issue)
+    with running_printer(chain, shared_portal, basedir, [KILLER, STARTER]) as printer:
+        yield Bench(printer.octoprint, chain, issuer(owner, shared_portal, printer.address))
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -111,3 +114,63 @@ def test_killed(killed_octoprint: Bench, portal: DeliveryPortal, point: str) -> 
     sent = octoprint.received(mark)
     assert [line for line in sent if line in license.lines][-len(license.lines) :] == license.lines
     assert bench.terms(license).used == (2 if point in ("PRINTING", "FINISHED") else 1)
+
+
+def test_a_printer_that_goes_on_writing_its_card_gets_no_licensed_line(
+    killed_octoprint: Bench, portal: DeliveryPortal
+) -> None:
+    octoprint, license = killed_octoprint.octoprint, killed_octoprint.issue()
+    by_plugin("policy", policy="licensed_and_free")(octoprint)
+    mark = octoprint.mark()
+    assert octoprint.command("M28 begun.gco").status_code == 204
+    wait_for("It is written", lambda: "M28 begun.gco" in octoprint.received(mark), 20)
+    octoprint.kill()
+    octoprint.start()
+    by_plugin("write_card", name="begun.gco")(octoprint)
+    answer = octoprint.print_license(license.id)
+    assert (answer.status_code, answer.json().get("reason", {}).get("key")) == (409, "card_written")
+
+    assert octoprint.command("M29", "M117 done").status_code == 204
+    wait_for("M29 has arrived", lambda: "M117 done" in octoprint.received(mark), 20)
+    written = (octoprint.basedir / "virtualSd" / "begun.gco").read_text()
+    assert not set(written.splitlines()) & set(license.lines)
+    assert killed_octoprint.terms(license).used == 0
+    assert not (octoprint.basedir / "data" / "imprimatur" / "card-written").exists()
+    killed_octoprint.print_now(license)
+
+
+def test_killed_and_updated_between_paying_and_the_key(
+    killed_octoprint: Bench, portal: DeliveryPortal
+) -> None:
+    bench, octoprint = killed_octoprint, killed_octoprint.octoprint
+    license = bench.issue(copies=2)
+    portal.faults.append(Fault("POST /desk", status=500, times=-1))
+    id = octoprint.print_license(license.id).json()["job"]["id"]
+    wait_for("It is paid", lambda: octoprint.job(id)["state"] == "CONSUMED")
+    octoprint.kill()
+    old_journal(octoprint.basedir / "data" / "imprimatur")
+    portal.reset()
+    mark = octoprint.mark()
+    octoprint.start()
+    job = octoprint.wait_for_state(id, "KEYED")
+    assert (job["ready"], job["copy"], job["message"]["key"]) == (True, 1, "ready")
+    assert not set(octoprint.received(mark)) & set(license.lines), "nothing starts by itself"
+    assert octoprint.post(f"/plugin/imprimatur/jobs/{id}/print").status_code == 202
+    assert octoprint.wait_for_state(id, "FINISHED", "KEYED", "FAILED")["state"] == "FINISHED"
+    assert bench.terms(license).used == 1
+
+    job = octoprint.job("before")
+    assert (job["state"], job["message"]["key"]) == ("FAILED", "updated_paid")
+    assert octoprint.post("/plugin/imprimatur/jobs/before/dismiss").status_code == 204
+    assert "before" not in [job["id"] for job in octoprint.jobs()]
+
+
+def old_journal(folder: Path) -> None:
+    """A copy that was paid by the version before sealed files."""
+    with closing(sqlite3.connect(folder / "journal.db", isolation_level=None)) as database:
+        database.execute(TABLE)
+        database.execute(
+            "INSERT INTO job VALUES ('before', ?, 'clip.gcode', 'A-1', ?, 1, '0xc', 'CONSUMED', 4, 3, 0,"
+            " NULL, NULL, '{}', 'ann', ?, ?, 0)",
+            (f"{7:064x}", "ab" * 32, time.time(), time.time()),
+        )

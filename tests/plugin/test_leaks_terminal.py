@@ -233,6 +233,22 @@ def test_a_line_that_never_leaves_is_told_to_nobody(
     assert events == ["G1", "G1 X7.777"]
 
 
+def test_what_leaves_at_once_is_shown_when_somebody_typed_it(hidden: Connection) -> None:
+    """Emergency commands, which OctoPrint sends before it has come to the phase of sending."""
+    comm = hidden.comm
+    comm._emergency_commands, comm._gcode_hooks = ["M410", "G1"], {"queuing": {}}
+    comm._capability_supported = comm._use_up_clear = lambda _: True
+    comm._do_send = lambda command, gcode: comm._do_send_without_checksum(command.encode())
+    for line, tags in (
+        ("M410", {"source:api"}),
+        ("G1 X5.555 Y5.555", set(FILE)),
+        ("M410 P1", {"source:api"}),
+    ):
+        comm._process_command_phase("queuing", line, gcode=line.split()[0], tags=tags)
+    assert [line.strip() for line in hidden.wire[1:]] == [b"M410", b"G1 X5.555 Y5.555", b"M410 P1"]
+    assert hidden.shown == [NOTE, SENT + "M410", SENT + "M410 P1"]
+
+
 def test_what_is_cut_is_looked_up_in_all_lines(hidden: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     """A line leaves while another thread looks up what the printer has just said."""
     latest = "G1 X66.666 Y66.666 E6"

@@ -91,6 +91,8 @@ def test_a_card_print_can_be_started_by_no_spelling(line: str, job: Job) -> None
         "M105*1\nG1 X1 E1*2",
         "N1N2G1X1E1*33",
         "G1\u00a0X\u0661 E1",
+        "G61 X Y E S1",
+        "g61xye",
     ],
 )
 def test_moves_that_print_are_refused_outside_a_licensed_job(line: str) -> None:
@@ -126,6 +128,9 @@ def test_moves_that_print_are_refused_outside_a_licensed_job(line: str) -> None:
         "G1 X5 (then E)",
         "G1 Z5 ; X1 E2",
         "SET_VELOCITY_LIMIT ACCEL=5",
+        "G61 XY S1",
+        "G60 S1",
+        "G42 I1 J2",
     ],
 )
 def test_what_is_done_by_hand_stays_possible(line: str) -> None:
@@ -179,7 +184,17 @@ def test_scripts_around_a_licensed_job_prime_and_park_but_start_nothing_else(sou
     assert (verdict.reason, verdict.cancel) == ("command_refused", False)
 
 
-@pytest.mark.parametrize("turn", [("G1 X1", "G1 E1"), ("G1 X1\nG1 E1",), ("G0 Y5", "G10", "G11")])
+@pytest.mark.parametrize(
+    "turn",
+    [
+        ("G1 X1", "G1 E1"),
+        ("G1 X1\nG1 E1",),
+        ("G0 Y5", "G10", "G11"),
+        ("G61 XY S1", "G1 E1"),
+        ("G42 I1 J2", "G1 E1"),
+        ("M125 X5 Y5", "G1 E1"),
+    ],
+)
 def test_a_print_that_is_taken_apart_doesnt_leave(turn: tuple[str, ...]) -> None:
     watch = TurnWatch()
     left = [line for second in range(5 * TURNS) for line in turn if watch.judge(line, second / 10).allowed]

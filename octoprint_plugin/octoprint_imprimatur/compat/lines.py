@@ -75,6 +75,14 @@ def stop_card_print(comm: Any) -> None:
         comm.sendCommand(command, force=True, tags=set(CANCEL_TAGS))
 
 
+def jumps_queue(comm: Any, gcode: str) -> bool:
+    """Whether OctoPrint sends this command past its queue, and without the hook `sending`: what the settings
+    call emergency commands, when the firmware has a parser for them."""
+    return gcode in comm._emergency_commands and bool(
+        comm._capability_supported(comm.CAPABILITY_EMERGENCY_PARSER)
+    )
+
+
 def end_job(comm: Any, within_file: bool) -> None:
     """Cancel an unlicensed job.
 

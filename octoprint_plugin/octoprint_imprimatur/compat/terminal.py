@@ -68,6 +68,8 @@ class Curtain:
         """The line that leaves next is a confidential one."""
         self._foreign = ""
         """The last line that wasn't."""
+        self._at_once: str | None = None
+        """What somebody has typed, and leaves without being queued."""
         try:
             self._log_phase, self._log = comm._log_command_phase, comm._log
             self._queue = comm._command_phase_queuing
@@ -110,9 +112,15 @@ class Curtain:
         self, command: str, *args: Any, gcode: Any = None, tags: Any = None, **kwargs: Any
     ) -> Any:
         """What OctoPrint does with a line before it queues it: it may hold it back, and tell everybody so."""
-        if gcode and tags and MARK in tags and gcode not in self._comm._emergency_commands:
+        confidential = bool(tags) and MARK in tags
+        if gcode in self._comm._emergency_commands:
+            self._at_once = None if confidential else command
+        elif gcode and confidential:
             command = gcode
-        return self._queue(command, *args, gcode=gcode, tags=tags, **kwargs)
+        try:
+            return self._queue(command, *args, gcode=gcode, tags=tags, **kwargs)
+        finally:
+            self._at_once = None
 
     def _on_log(self, message: str) -> None:
         """Each line for the terminal."""
@@ -129,6 +137,8 @@ class Curtain:
         """Whether what leaves, or leaves once more, is a line of the job's file."""
         numbered = _NUMBERED.fullmatch(sent)
         line = numbered[1] if numbered else sent
+        if line == self._at_once:
+            return False
         if line not in self._recent:
             if not self._leaving and (self._comm._currentFile is not self._job or line == self._foreign):
                 return False

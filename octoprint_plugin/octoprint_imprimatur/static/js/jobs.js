@@ -251,6 +251,15 @@ $(function () {
         };
 
         /* OctoPrint's calls */
+        /* Its panel takes the size from the list of files, where only a placeholder lies. */
+        self.fromCurrentData = function (data) {
+            var file = data.job && data.job.file;
+            var shown = self.printerState.filedata();
+            if (!file || !shown || file.path !== shown.path || file.size === shown.size) return;
+            if (/^licensed-[0-9a-f]+\.gcode$/.test(file.path)) {
+                self.printerState.filedata(_.extend({}, shown, {size: file.size}));
+            }
+        };
         self.onTabChange = function (current) {
             self.tabShown(current === TAB);
             if (current === TAB) {
