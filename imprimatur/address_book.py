@@ -1,7 +1,8 @@
 """The address book: which contracts we trust on which chain, one JSON file per chain id.
 
 An entry's `retired` lists the addresses that it had before. New prints go to the new contract only;
-certificates of prints under an old one stay valid. Whoever doesn't want that deletes it from the list.
+certificates of prints under an old one stay valid, and a key desk still gives keys of copies that were
+consumed there. Whoever doesn't want that deletes it from the list.
 """
 
 import json

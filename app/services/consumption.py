@@ -18,6 +18,7 @@ from typing import Any
 from imprimatur import address_book
 from imprimatur.chain import node
 from imprimatur.chain.events.layout import Layout, LogMalformed, checksummed, layouts_of
+from imprimatur.chain.logs import is_about_the_range, read_in_windows
 from imprimatur.chain.outbox.rules import Finality, Rules
 from imprimatur.chain.print_license import CONTRACT
 from imprimatur.chain.rpc import NodeRefused, NodeUnreachable, Rpc, quantity
@@ -99,11 +100,30 @@ class Witnesses:
             try:
                 self._place = self._found()
             except ChainUnclear:
-                chains = [int(path.stem) for path in self._deployments.glob("[1-9]*.json")]
+                chains = [
+                    int(path.stem) for path in self._deployments.glob("[1-9]*.json") if path.stem.isdecimal()
+                ]
                 if len(chains) != 1:
                     raise
                 return self._of(chains[0])
         return self._place
+
+    def place_of(self, contract: str) -> Place | None:
+        """Where the contract of a license is believed: it has or had its place in the address book. None: no.
+
+        Of a retired one the first block isn't known; its address alone finds its events.
+
+        Raises:
+            ChainUnclear: as `place`, or the address book can't be read.
+        """
+        place = self.place()
+        if contract == place.contract:
+            return place
+        try:
+            known = address_book.trusted(self._deployments, place.chain_id, CONTRACT)
+        except (address_book.NotDeployed, address_book.AddressBookDamaged) as error:
+            raise ChainUnclear(str(error)) from error
+        return Place(place.chain_id, contract, 0) if contract.lower() in known else None
 
     def finality(self, place: Place) -> Finality:
         """The rule of the contract's chain."""
@@ -156,7 +176,12 @@ def _look(rpc: Rpc, place: Place, finality: Finality, id: int, copy: int) -> Sig
     calls: list[tuple[str, list[Any]]] = [("eth_chainId", []), ("eth_blockNumber", [])]
     if finality.tag is not None:
         calls.append(("eth_getBlockByNumber", [finality.tag, False]))
-    chain, newest, *tagged, logs = _answers(rpc, [*calls, ("eth_getLogs", [query])])
+    *answers, logs = rpc.batch([*calls, ("eth_getLogs", [query])])
+    if isinstance(logs, NodeRefused) and is_about_the_range(logs):
+        # Some nodes refuse the whole batch then.
+        answers = _granted(rpc.batch(calls))
+        logs = read_in_windows(rpc, query, quantity(answers[1]), logs, enough=_hold_the_issuing)
+    chain, newest, *tagged, logs = _granted([*answers, logs])
     if quantity(chain) != place.chain_id:
         raise NodeUnreachable(f"The chain node belongs to chain {quantity(chain)}, not {place.chain_id}.")
     head = quantity(newest)
@@ -187,8 +212,14 @@ def _events() -> dict[str, Layout]:
     return {topic: layout for topic, layout in layouts.items() if layout.name in names}
 
 
-def _answers(rpc: Rpc, calls: list[tuple[str, list[Any]]]) -> list[Any]:
-    answers = rpc.batch(calls)
+def _hold_the_issuing(logs: list[dict[str, Any]]) -> bool:
+    """Whether the license's first event is among these: its history begins there."""
+    issued = next(topic for topic, layout in _events().items() if layout.name == "LicenseIssued")
+    return any(isinstance(topics := log.get("topics"), list) and topics[:1] == [issued] for log in logs)
+
+
+def _granted(answers: list[Any]) -> list[Any]:
+    """The answers of a batch. Raises NodeRefused when the node refused one of them."""
     for answer in answers:
         if isinstance(answer, NodeRefused):
             raise answer
@@ -244,7 +275,7 @@ def _is_final(rpc: Rpc, finality: Finality, block: tuple[int, str], head: int, t
     if finality.tag is None and witness == number:
         return True  # by a rule under which blocks are never replaced
     span = range(number, number + 1 if finality.tag else witness + 1)
-    headers = _answers(rpc, [("eth_getBlockByNumber", [hex(n), False]) for n in span])
+    headers = _granted(rpc.batch([("eth_getBlockByNumber", [hex(n), False]) for n in span]))
     expected: Any = None
     for header in headers:
         if not isinstance(header, dict) or (expected is not None and header.get("parentHash") != expected):

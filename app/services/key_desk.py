@@ -8,7 +8,7 @@ Whatever fails in between is a refusal, signed as well. Permanent refusals say o
 """
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import sqlalchemy as sa
@@ -17,7 +17,7 @@ import structlog
 from app.services import desk_records
 from app.services.consumption import ChainUnclear, Place, Sight, Witnesses
 from app.services.desk_keys import DeskKeys
-from app.services.desk_records import SealedKey
+from app.services.desk_records import SealedKey, Standing
 from imprimatur.device_auth import DeviceRequest
 from imprimatur.key_answer import KeyAnswer, Question, Refusal
 from imprimatur.license_id import format_id
@@ -97,8 +97,14 @@ class KeyDesk:
         question = Question(place.chain_id, place.contract, wanted.id, wanted.copy, wanted.key_recipient)
         at, retry_after, recorded = int(now), None, True
         try:
+            # Nothing stays open while nodes are asked: neither a transaction nor a connection.
+            with self._database.connect() as connection:
+                standing, sealed = desk_records.look(connection, request, question.id, now)
+            # Devices with paid copies of a contract that was replaced ask about that one.
+            question = replace(question, contract=_contract(sealed, place))
             try:
-                answer = KeyAnswer(question, at, self._released(request, question, place, now))
+                key = self._released(request, question, standing, sealed, now)
+                answer = KeyAnswer(question, at, key)
             except _Refused as refused:
                 answer = KeyAnswer(question, at, refusal=refused.refusal)
                 retry_after, recorded = refused.retry_after, refused.recorded
@@ -110,11 +116,15 @@ class KeyDesk:
             answer, retry_after = KeyAnswer(question, at, refusal=Refusal.UNAVAILABLE), LATER
         return SignedAnswer(answer.signed(self._keys.signer), answer.refusal, retry_after)
 
-    def _released(self, request: DeviceRequest, question: Question, place: Place, now: float) -> bytes:
+    def _released(
+        self,
+        request: DeviceRequest,
+        question: Question,
+        standing: Standing,
+        sealed: SealedKey | None,
+        now: float,
+    ) -> bytes:
         """The file key, encrypted to the job that consumed the copy. Raises _Refused."""
-        # Nothing stays open while nodes are asked: neither a transaction nor a connection.
-        with self._database.connect() as connection:
-            standing, sealed = desk_records.look(connection, request, question.id, now)
         if standing.answers >= self._per_minute:
             raise _Refused(Refusal.TOO_MANY_REQUESTS, standing.wait, recorded=False)
         if sealed is None:
@@ -122,6 +132,10 @@ class KeyDesk:
         if not standing.known and not self._strangers.take(now):
             raise _Refused(Refusal.TOO_MANY_REQUESTS, desk_records.WINDOW, recorded=False)
         try:
+            place = self._witnesses.place_of(question.contract)
+            if place is None:
+                log.error("desk_contract_not_in_book", contract=question.contract)
+                raise _Refused(Refusal.NO_KEY, LATER, standing.known)
             sight = self._witnesses.see(place, question.id, question.copy)
         except ChainUnclear as error:
             log.warning("desk_chain_unclear", error=str(error))
@@ -178,7 +192,18 @@ def _wrapped_to(key: bytes, recipient: bytes) -> bytes:
         raise _Refused(Refusal.OTHER_RECIPIENT) from error
 
 
-@lru_cache(maxsize=64)
+def _contract(sealed: SealedKey | None, place: Place) -> str:
+    """The contract that a license was issued on: that of its manifest, or of the desk when there is none."""
+    if sealed is None or sealed.signed_manifest is None:
+        return place.contract
+    try:
+        manifest, _ = _manifest(sealed.signed_manifest)
+    except ManifestInvalid:
+        return place.contract  # told when its key is looked for
+    return manifest.contract if manifest.chain_id == place.chain_id else place.contract
+
+
+@lru_cache(maxsize=256)
 def _manifest(signed: bytes) -> tuple[Manifest, bytes]:
     """A manifest and its hash. Reading it checks much more than a request should wait for each time."""
     manifest = SignedManifest.from_bytes(signed).manifest

@@ -4,7 +4,6 @@ Nothing here needs a key. A message that was taken in is only a promise to try: 
 anybody else may submit the same signature.
 """
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
@@ -13,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.models import RelayEntry, RelayKind, RelayState
 from app.services import relay_messages, relay_rows, relay_simulation
+from app.services.relay_limits import DEFAULTS, RelayLimits
 from app.services.relay_messages import Message
 from imprimatur.chain import node
 from imprimatur.chain.interface import MalformedData
@@ -24,26 +24,6 @@ EARLIEST = 60
 """Seconds that a deadline must be away: the way to the chain takes some."""
 LATEST = 7 * 86_400
 """Seconds that a deadline may be away: until then the portal, or anybody, can submit it."""
-
-
-@dataclass(frozen=True, slots=True)
-class RelayLimits:
-    """How much the relay takes in and sends at once.
-
-    Attributes:
-        waiting: messages that may wait for a batch, of all devices.
-        per_device: messages of one device that may be on their way.
-        batch: most entries of one transaction.
-        gather: seconds after a batch in which messages wait for more, unless they fill the next one.
-    """
-
-    waiting: int = 2000
-    per_device: int = 8
-    batch: int = 128
-    gather: float = 0.4
-
-
-DEFAULTS = RelayLimits()
 
 
 class RelayRefused(ImprimaturError):

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.models import Intent, IntentState, RelayEntry, RelayKind, RelayState
 from app.models.base import now
 from app.services import relay_simulation
-from app.services.relay import DEFAULTS, RelayLimits, read
+from app.services.relay import read
+from app.services.relay_limits import DEFAULTS, RelayLimits
 from app.services.relay_messages import Message, batch_call
 from app.services.relay_simulation import Forecast, Head
 from imprimatur.chain import node

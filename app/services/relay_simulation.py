@@ -9,6 +9,7 @@ from app.models import RelayKind
 from app.services.relay_messages import Message, word
 from imprimatur.chain.contract import revert_of
 from imprimatur.chain.interface import MalformedData, interface_of
+from imprimatur.chain.logs import Log, is_about_the_range, read_in_windows
 from imprimatur.chain.orders import Terms
 from imprimatur.chain.outbox import Finality
 from imprimatur.chain.outbox.purpose import REVERTED
@@ -117,14 +118,37 @@ def places(licenses: PrintLicense, messages: Sequence[Message]) -> list[Place | 
         )
         for log in own
     ]
-    answers = [_checked(answer) for answer in licenses.rpc.batch(asked)] if asked else []
+    answers = licenses.rpc.batch(asked) if asked else []
+    refused = [answer for answer in answers if isinstance(answer, NodeRefused)]
+    if refused and all(map(is_about_the_range, refused)):
+        answers = [_histories(licenses, messages, refused[0])] * len(own)
     found = (
-        next((log for log in logs if mine.is_in(log)), None) for mine, logs in zip(own, answers, strict=True)
+        next((log for log in _checked(logs) if mine.is_in(log)), None)
+        for mine, logs in zip(own, answers, strict=True)
     )
     return [
         None if log is None else Place(str(log["transactionHash"]), quantity(log["blockNumber"]))
         for log in found
     ]
+
+
+def _histories(licenses: PrintLicense, messages: Sequence[Message], refused: NodeRefused) -> list[Log]:
+    """What happened to the messages' licenses, read once for all of them: by a node that gives few blocks at
+    once. A license's history begins with its issuing."""
+    last = quantity(licenses.rpc.call("eth_blockNumber", []))
+    issued = licenses.interface.topic("LicenseIssued")
+    topics = {message.own_log.topics[0] for message in messages}
+    ids = {message.own_log.topics[1] for message in messages}
+    query = {
+        "address": licenses.address,
+        "fromBlock": hex(licenses.since),
+        "topics": [[issued, *sorted(topics)], sorted(ids)],
+    }
+
+    def enough(logs: list[Log]) -> bool:
+        return {log["topics"][1] for log in logs if log["topics"][0] == issued} == ids
+
+    return read_in_windows(licenses.rpc, query, last, refused, enough)
 
 
 def _questions(licenses: PrintLicense, message: Message) -> list[Question]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from imprimatur.chain.rpc import BATCH_SIZE, NodeUnreachable, Rpc, result_of, result_or_refusal
+from imprimatur.chain.rpc import BATCH_SIZE, BUSY, NodeUnreachable, Rpc, result_of, result_or_refusal
 
 
 class ProviderRpc(Rpc):
@@ -55,9 +55,26 @@ def _asked(ask: Callable[[], Any], *more: type[Exception]) -> Any:
     try:
         return ask()
     except lost as error:
-        trouble = type(error).__name__
+        trouble, said = type(error).__name__, _refusal_in(error)
+    if said is not None:
+        return said
     # Outside of the handler: the cause's text may hold the URL, and with it credentials.
     raise NodeUnreachable(f"The chain node doesn't answer: {trouble}.")
+
+
+def _refusal_in(error: Exception) -> Any:
+    """The node's own answer behind an error of HTTP: some refuse with a status, and web3.py looks no further.
+    None: there is none, or it only asks for patience."""
+    response = getattr(error, "response", None)
+    if response is None or response.status_code in BUSY:
+        return None
+    try:
+        said = response.json()
+    except ValueError:
+        return None
+    if isinstance(said, list) and all(isinstance(one, dict) and type(one.get("id")) is int for one in said):
+        return sorted(said, key=lambda one: one["id"])
+    return said if isinstance(said, dict) and said.get("error") is not None else None
 
 
 def _results_of(count: int, answer: Any) -> list[Any]:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from imprimatur import artifacts
 from imprimatur.chain.interface import ContractReverted, DecodedEvent, Interface, built_in, interface_of
+from imprimatur.chain.logs import read_logs
 from imprimatur.chain.rpc import NodeRefused, Rpc
 
 EXECUTION_REVERTED = 3
@@ -119,7 +120,11 @@ class Contract:
     def _events(
         self, names: tuple[str, ...], indexed: list[int | None], since: int | None
     ) -> Iterator[DecodedEvent]:
-        """Events in chain order whose indexed values are these (None: any)."""
+        """Events in chain order whose indexed values are these (None: any).
+
+        Raises:
+            NodeUnreachable, NodeRefused: as `read_logs`.
+        """
         topics: list[Any] = [[self._interface.topic(name) for name in names] or None]
         topics += [None if value is None else _topic(value) for value in indexed]
         while topics and topics[-1] is None:
@@ -130,7 +135,7 @@ class Contract:
             "toBlock": "latest",
             "topics": topics,
         }
-        for log in self.rpc.call("eth_getLogs", [query]):
+        for log in read_logs(self.rpc, query):
             if event := self._interface.decode_event(log):
                 yield event
 

@@ -52,6 +52,8 @@ class Node(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Else a body waits for the receipt of its head, which a kept connection puts off for 40 ms.
+    disable_nagle_algorithm = True
 
     def do_POST(self):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -664,6 +666,41 @@ def test_a_provider_asks_a_batch_at_once(node, provider):
     for _ in range(3):
         with unreachable():
             rpc.batch([("a", []), ("b", [])])
+
+
+@pytest.mark.parametrize("status", [400, 413, 500])
+def test_a_refusal_with_a_status_reaches_who_asked_a_provider(node, provider, status):
+    """Some nodes refuse a range that way; web3.py throws what they said away."""
+
+    def refuses(handler, request):
+        error = {"code": -32614, "message": "eth_getLogs is limited to a 10,000 range"}
+        said = [
+            {"id": one["id"], **({"error": error} if one["method"] == "eth_getLogs" else {"result": "0x7"})}
+            for one in (request if isinstance(request, list) else [request])
+        ]
+        handler.reply(json.dumps(said[::-1] if isinstance(request, list) else said[0]).encode(), status)
+
+    rpc = ProviderRpc(provider)
+    node.script = [refuses]
+    with pytest.raises(NodeRefused, match="limited") as refused:
+        rpc.call("eth_getLogs", [])
+    assert refused.value.code == -32614
+    node.script = [refuses]
+    number, logs = rpc.batch([("eth_blockNumber", []), ("eth_getLogs", [])])
+    assert (number, logs.code) == ("0x7", -32614)
+    for body in (b"<html>", b"{}", b"null", b'{"error": null}', b'[{"id": "1"}]', b'"limited"'):
+        node.script = [raw(body, status)] * 2
+        with unreachable("HTTPError"):
+            rpc.call("eth_getLogs", [])
+        with unreachable("HTTPError"):
+            rpc.batch([("eth_getLogs", [])])
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_node_behind_a_provider_has_refused_nothing(node, provider, status):
+    node.script = [answer(status, result=None, error={"code": -32005, "message": "limit exceeded"})]
+    with unreachable("HTTPError"):
+        ProviderRpc(provider).call("eth_getLogs", [])
 
 
 @pytest.mark.filterwarnings("ignore:Received batch response with missing")
