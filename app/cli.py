@@ -11,6 +11,7 @@ from flask.cli import with_appcontext
 from flask_security import hash_password
 
 from app import settings
+from app.doctor import doctor
 from app.extensions import db
 from app.jobs.rebuilding import rebuild_index
 from app.jobs.worker import Worker, run_until_signalled
@@ -28,7 +29,7 @@ log = structlog.get_logger()
 
 
 def init_app(app: Flask) -> None:
-    for command in (add_owner, add_printer, make_desk_keys, rebuild_index, seal_files, worker):
+    for command in (add_owner, add_printer, doctor, make_desk_keys, rebuild_index, seal_files, worker):
         app.cli.add_command(command)
 
 
@@ -128,6 +129,7 @@ def worker() -> None:
         signer = open_keystore(own.keystore, own.password)
     except ImprimaturError as error:
         raise click.ClickException(str(error)) from error
-    limits = Limits(runtime().settings.finality, own.max_fee, own.low_balance)
+    options = runtime().settings
+    limits = Limits(options.finality, own.max_fee, own.low_balance)
     _sweep(runtime().files)
-    run_until_signalled(Worker(db.sessionmaker, runtime().chain, signer, limits))
+    run_until_signalled(Worker(db.sessionmaker, runtime().chain, signer, limits, options.relay))

@@ -2,24 +2,25 @@
 
 from typing import Any
 
+import sqlalchemy as sa
 import structlog
-from flask import Flask, Response, json, render_template, request
+from flask import Flask, Response, current_app, g, json, render_template, request
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
-from app.api.problem import CODES, Problem
+from app.api.problem import Problem
 from app.language import file_size
 from app.language import translated as _
-from imprimatur.address_book import NotDeployed
+from imprimatur.address_book import AddressBookDamaged, NotDeployed
 from imprimatur.chain.interface import MalformedData
 from imprimatur.chain.rpc import NodeRefused, NodeUnreachable
 
 log = structlog.get_logger()
-_CHAIN_DOWN = (NodeUnreachable, NodeRefused, NotDeployed, MalformedData)
+_CHAIN_DOWN = (NodeUnreachable, NodeRefused, NotDeployed, AddressBookDamaged, MalformedData)
 """No node, a confused one, or one without our contract: nothing that who asks could change."""
 RETRY_AFTER = 5
-"""Seconds after which a program may look whether the chain's node is back."""
+"""Seconds after which a program may look whether what the portal needs is back."""
 
 
 def init_app(app: Flask) -> None:
@@ -30,6 +31,8 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(HTTPException, _http_error)
     for kind in _CHAIN_DOWN:
         app.register_error_handler(kind, _chain_down)
+    app.register_error_handler(sa.exc.OperationalError, _database_down)
+    app.register_error_handler(sa.exc.TimeoutError, _database_down)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -42,6 +45,8 @@ def problem(status: int, detail: str, kind: str = "about:blank") -> Response:
 def _problem(error: Problem) -> Response:
     answer = problem(error.status, str(error), error.type)
     answer.headers.update(error.headers)
+    if error.status == 503:
+        answer.headers.setdefault("Retry-After", str(RETRY_AFTER))
     return answer
 
 
@@ -64,6 +69,7 @@ def _sentence(status: int) -> str:
             "That is larger than %(limit)s, the most that the portal takes.",
             limit=file_size(request.max_content_length or 0),
         ),
+        415: _("This address takes the file itself, not a form with it."),
         503: _("Something that this page needs doesn't answer right now."),
     }
     return sentences.get(status) or _(
@@ -91,10 +97,18 @@ def _chain_down(error: Exception) -> Any:
     log.warning("chain_unavailable", error=str(error), path=request.path)
     detail = _("The chain node doesn't answer right now. Nothing is lost; try again in a moment.")
     if wants_json():
-        answer = problem(503, detail, CODES + "chain_unavailable")
-        answer.headers["Retry-After"] = str(RETRY_AFTER)
-        return answer
+        return _problem(Problem(503, "chain_unavailable", detail))
     return _answer(503, detail)
+
+
+def _database_down(error: Exception) -> Any:
+    """Locked for too long, full, or away."""
+    log.error("database_unavailable", error=str(getattr(error, "orig", error)), path=request.path)
+    if wants_json():
+        return _problem(Problem(503, "unavailable", _sentence(503)))
+    # The page would look for who is signed in: in the database.
+    g._login_user = current_app.extensions["security"].login_manager.anonymous_user()
+    return _answer(503, _sentence(503))
 
 
 def _unexpected(error: Exception) -> Any:

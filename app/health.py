@@ -9,7 +9,7 @@ from app.extensions import db
 from app.models.base import now
 from app.runtime import runtime
 from app.services import worker_status
-from imprimatur.address_book import NotDeployed
+from imprimatur.address_book import AddressBookDamaged, NotDeployed
 from imprimatur.chain.rpc import NodeRefused, NodeUnreachable
 
 blueprint = Blueprint("health", __name__)
@@ -32,7 +32,7 @@ def healthz() -> tuple[Response, int]:
             chain = "no_contract"
     except (NodeUnreachable, NodeRefused):
         chain = "down"
-    except NotDeployed:
+    except (NotDeployed, AddressBookDamaged):
         chain = "no_contract"
     status = 200 if database == chain == "ok" else 503
     return jsonify(database=database, chain=chain, worker=worker), status

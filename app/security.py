@@ -4,13 +4,15 @@ import secrets
 from datetime import timedelta
 from typing import Any
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Response, abort, current_app, g, request
 
 from app.settings import Settings
 
 MAX_FORM_BYTES = 256 * 1024
 """Everything but an upload is small."""
 UPLOAD_ENDPOINT = "designs.receive"
+_FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+"""Bodies that are taken apart before a view sees them: a file in one would lie on the disk meanwhile."""
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
@@ -65,6 +67,8 @@ def _limit_body() -> None:
     if request.endpoint == UPLOAD_ENDPOINT:
         settings: Settings = current_app.extensions["imprimatur"].settings
         request.max_content_length = settings.max_upload
+        if request.mimetype in _FORMS:
+            abort(415)
 
 
 def _headers(response: Response) -> Response:

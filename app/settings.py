@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from click import ClickException
+
 from app.services.addresses import checked_address
+from app.services.relay_limits import DEFAULTS, RelayLimits
 from imprimatur.chain.outbox.rules import Finality, UnknownFinality, parse_finality
 from imprimatur.device_auth import origin_of
 from imprimatur.errors import ImprimaturError
@@ -23,10 +26,16 @@ MIN_SECRET_BYTES = 32
 GWEI_DIGITS = 9
 ETHER_DIGITS = 18
 """Digits behind the point, down to one wei."""
+PER_MINUTE = 60
+"""Answers that one device may get in a minute."""
+MOST = 1_000_000
+"""Of anything that is counted."""
+MINUTE = 60
+"""Seconds."""
 
 
-class SettingInvalid(ImprimaturError):
-    """A setting is missing or can't be meant."""
+class SettingInvalid(ImprimaturError, ClickException):
+    """A setting is missing or can't be meant. A command line shows its sentence and no traceback."""
 
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(f"{name}: {problem}")
@@ -61,22 +70,31 @@ class Settings:
         desk_url: where printers reach the key desk.
         desk: the desk's public keys; None until it has made its own: nothing can be sealed for it then.
         finality: when a block counts as final; None: as the chain is usually run.
+        relay_waiting, relay_per_device, relay_batch, relay_gather: see `RelayLimits`.
     """
 
     database_url: str
     storage_url: str
     chain_url: str
     deployments: Path
-    secret_key: bytes
+    secret_key: bytes = field(repr=False)
     max_upload: int
     public_url: str
     desk_url: str = "http://127.0.0.1:5001"
     desk: "DeskIdentity | None" = None
     finality: Finality | None = None
+    relay_waiting: int = DEFAULTS.waiting
+    relay_per_device: int = DEFAULTS.per_device
+    relay_batch: int = DEFAULTS.batch
+    relay_gather: float = DEFAULTS.gather
 
     @property
     def https(self) -> bool:
         return urlsplit(self.public_url).scheme == "https"
+
+    @property
+    def relay(self) -> RelayLimits:
+        return RelayLimits(self.relay_waiting, self.relay_per_device, self.relay_batch, self.relay_gather)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +152,10 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         desk_url=_http_url(env, "IMPRIMATUR_DESK_URL", "http://127.0.0.1:5001"),
         desk=_desk(env.get("IMPRIMATUR_DESK_FILE")),
         finality=_finality(env),
+        relay_waiting=_number(env, "IMPRIMATUR_RELAY_WAITING", DEFAULTS.waiting),
+        relay_per_device=_number(env, "IMPRIMATUR_RELAY_PER_DEVICE", DEFAULTS.per_device),
+        relay_batch=_number(env, "IMPRIMATUR_RELAY_BATCH", DEFAULTS.batch),
+        relay_gather=_seconds(env, "IMPRIMATUR_RELAY_GATHER", DEFAULTS.gather),
     )
 
 
@@ -175,15 +197,12 @@ def load_desk(environment: Mapping[str, str] | None = None) -> DeskSettings:
         },
     )
     urls = env.get("IMPRIMATUR_DESK_CHAIN_URL") or env.get("IMPRIMATUR_CHAIN_URL") or "http://127.0.0.1:8545"
-    per_minute = env.get("IMPRIMATUR_DESK_PER_MINUTE") or "60"
-    if not per_minute.isdecimal() or not 1 <= int(per_minute) <= 1_000_000:
-        raise SettingInvalid("IMPRIMATUR_DESK_PER_MINUTE", f"{per_minute!r} isn't a number from 1 to 1000000")
     return DeskSettings(
         keystore=Path(env["IMPRIMATUR_DESK_KEYSTORE"]),
         vault=Path(env["IMPRIMATUR_DESK_VAULT"]),
         password=_password(env, "IMPRIMATUR_DESK_PASSWORD_FILE"),
         chain_urls=tuple(_checked_url("IMPRIMATUR_DESK_CHAIN_URL", url.strip()) for url in urls.split(",")),
-        per_minute=int(per_minute),
+        per_minute=_number(env, "IMPRIMATUR_DESK_PER_MINUTE", PER_MINUTE),
     )
 
 
@@ -221,6 +240,20 @@ def _finality(env: Mapping[str, str]) -> Finality | None:
         return parse_finality(text) if text else None
     except UnknownFinality as error:
         raise SettingInvalid("IMPRIMATUR_FINALITY", str(error)) from error
+
+
+def _number(env: Mapping[str, str], name: str, usual: int) -> int:
+    text = env.get(name) or str(usual)
+    if not text.isdecimal() or not 1 <= int(text) <= MOST:
+        raise SettingInvalid(name, f"{text!r} isn't a number from 1 to {MOST}")
+    return int(text)
+
+
+def _seconds(env: Mapping[str, str], name: str, usual: float) -> float:
+    text = env.get(name) or str(usual)
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?", text) or float(text) > MINUTE:
+        raise SettingInvalid(name, f"{text!r} isn't a number of seconds from 0 to {MINUTE} such as 0.5")
+    return float(text)
 
 
 def _max_fee(env: Mapping[str, str]) -> int | None:

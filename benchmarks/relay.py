@@ -36,8 +36,8 @@ from app.jobs.worker import POLL
 from app.models import Base, Design, Intent, IntentState, License, RelayEntry, RelayKind, User
 from app.services import relay
 from app.services.outbox import order_outbox
-from app.services.relay import RelayLimits
 from app.services.relay_batches import RelayBatches
+from app.services.relay_limits import RelayLimits
 from imprimatur.chain import transactions
 from imprimatur.chain.orders import Order
 from imprimatur.chain.print_license import PrintLicense

@@ -73,6 +73,9 @@ def access_of(app: Flask, endpoint: str) -> Access | None:
 
 
 def init_app(app: Flask) -> None:
+    """Must come after Flask-Security: only sessions sign in, and nobody reads a body before the guard."""
+    # It would look for a token of its own in each request, and parse the JSON of strangers for that.
+    app.extensions["security"].login_manager.request_loader(lambda _request: None)
     app.before_request(_guard)
 
 
@@ -100,6 +103,8 @@ def _guard() -> Any:
     access = access_of(current_app, request.endpoint)
     if access is None:
         abort(403)
+    if request.endpoint in _OF_LIBRARIES and request.is_json:
+        abort(400)  # Nobody signs in with JSON.
     if access is Access.OWNER and not current_user.is_authenticated:
         return _to_login()
     if access is Access.DEVICE:

@@ -18,6 +18,8 @@ from app.services.contracts import Contracts
 from app.services.index import Index
 from app.services.outbox import DEFAULTS, Limits, order_outbox
 from app.services.relay_batches import RelayBatches
+from app.services.relay_limits import DEFAULTS as RELAY_DEFAULTS
+from app.services.relay_limits import RelayLimits
 from imprimatur.address_book import NotDeployed
 from imprimatur.chain.outbox import Alarm, Outbox
 from imprimatur.chain.outbox.view import WrongChain
@@ -48,11 +50,13 @@ class Worker:
         contracts: Contracts,
         signer: Signer,
         limits: Limits = DEFAULTS,
+        relay: RelayLimits = RELAY_DEFAULTS,
     ) -> None:
         self._sessions = sessions
         self._contracts = contracts
         self._signer = signer
         self._limits = limits
+        self._relay = relay
         self._outbox: Outbox | None = None
         self._batches: RelayBatches | None = None
         self._index = Index(sessions, contracts)
@@ -94,7 +98,7 @@ class Worker:
         """Make batches of what devices signed."""
         if self._batches is None:
             licenses = self._contracts.licenses()
-            self._batches = RelayBatches(self._sessions, licenses, finality=self._limits.finality)
+            self._batches = RelayBatches(self._sessions, licenses, self._relay, self._limits.finality)
         return self._batches.step()
 
     def _send(self) -> int:

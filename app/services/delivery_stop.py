@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
 from app.models import ChainUse, KeyAudit, License
+from app.services import stop_lock
 from imprimatur.key_answer import Refusal
 
 
@@ -22,6 +23,7 @@ class OwedCopy:
 
 def stop(session: Session, license: License, now: datetime) -> None:
     """From this commit on, no key of the license leaves. Twice is the same as once."""
+    stop_lock.await_answers(session)
     _set(session, License.id == license.id, License.stopped_at.is_(None), stopped_at=now)
 
 

@@ -107,6 +107,12 @@ def _opened_vault(path: Path, password: str) -> bytes:
     except OSError as error:
         raise DeskKeysUnusable(f"The desk's vault {path} can't be read: {error.strerror}.") from error
     except (pyrage.DecryptError, InvalidKey, ValueError) as error:
+        if "Excessive work" in str(error):
+            # age measures how long the password would take here, and gives up at 16 times its second.
+            raise DeskKeysUnusable(
+                f"The desk's vault {path} was not opened: this machine is much slower, or busier, than that "
+                "which made it. Nothing is damaged. Start the desk again when the machine is idle."
+            ) from error
         raise DeskKeysUnusable(
             f"The desk's vault {path} can't be opened: damaged, or another password."
         ) from error

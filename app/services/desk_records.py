@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from app.models import Design, Device, DeviceNonce, KeyAudit, License, Printer
+from app.services import stop_lock
 from imprimatur.device_auth import MAX_SKEW, DeviceRequest
 from imprimatur.errors import ImprimaturError
 from imprimatur.key_answer import KeyAnswer, Refusal
@@ -124,8 +125,10 @@ def record(connection: sa.Connection, request: DeviceRequest, answer: KeyAnswer)
         raise Replayed
     if answer.at % FORGET_EVERY == 0:
         connection.execute(_FORGET, {"limit": answer.at - 3 * MAX_SKEW})
-    if answer.refusal is None and _is_stopped(connection, id, request.address):
-        answer = KeyAnswer(answer.question, answer.at, refusal=Refusal.STOPPED)
+    if answer.refusal is None:
+        stop_lock.hold_off(connection)
+        if _is_stopped(connection, id, request.address):
+            answer = KeyAnswer(answer.question, answer.at, refusal=Refusal.STOPPED)
     row = {
         "at": _time(answer.at),
         "license_id": id,

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy.orm import Session, contains_eager, joinedload
 
 from app.models import Device, Invitation, Printer, User
-from app.services import delivery, invitations, printers
+from app.services import delivery, invitations, printers, stop_lock
 from app.services.contracts import Contracts
 from imprimatur.device_auth import DeviceRequest
 from imprimatur.errors import ImprimaturError
@@ -240,6 +240,8 @@ def set_disabled(session: Session, owner: User, address: str, disabled: bool, no
     if device is None:
         return None
     if (device.disabled_at is not None) != disabled:
+        if disabled:
+            stop_lock.await_answers(session)
         device.disabled_at = now if disabled else None
         session.commit()
         log.info("device_disabled" if disabled else "device_enabled", device=address, owner=owner.id)

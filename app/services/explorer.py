@@ -21,6 +21,7 @@ from imprimatur.license_id import (
     owner_of,
     parse_id,
 )
+from imprimatur.plain_text import is_plain
 
 PAGE_SIZE = 25
 MAX_SEARCH = 80
@@ -188,6 +189,8 @@ def _licenses_for(digest: str) -> sa.CompoundSelect[str]:
 
 def _numbered(session: Session, text: str) -> list[str]:
     """Ids of licenses with a number; whole numbers are found even when the portal never heard of them."""
+    if not is_plain(text):
+        return []  # No number has such characters, and not every database takes them.
     like = sa.select(License.id).where(License.number.icontains(text, autoescape=True)).limit(MOST_KNOWN)
     found = set(session.scalars(like))
     try:

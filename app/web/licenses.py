@@ -59,7 +59,7 @@ def create() -> Any:
     return redirect(url_for("licenses.show", id=license.id), 303)
 
 
-@blueprint.get("/<id>")
+@blueprint.get("/<hash:id>")
 @access.owner
 def show(id: str) -> str:
     license = _mine(id)
@@ -67,7 +67,7 @@ def show(id: str) -> str:
     return render_template("licenses/show.html", owed=owed, **_facts(license))
 
 
-@blueprint.get("/<id>/state")
+@blueprint.get("/<hash:id>/state")
 @access.owner
 def state(id: str) -> Any:
     """The part of the page that changes, for htmx; nothing when the page has `seen` it."""
@@ -80,7 +80,7 @@ def state(id: str) -> Any:
     return render_template("licenses/_state.html", **facts)
 
 
-@blueprint.post("/<id>/again")
+@blueprint.post("/<hash:id>/again")
 @access.owner
 def again(id: str) -> Any:
     license = _mine(id)
@@ -91,7 +91,7 @@ def again(id: str) -> Any:
     return redirect(url_for("licenses.show", id=license.id), 303)
 
 
-@blueprint.post("/<id>/stop")
+@blueprint.post("/<hash:id>/stop")
 @access.owner
 def stop(id: str) -> Any:
     """Let the key desk give no key of this license out."""
@@ -101,7 +101,7 @@ def stop(id: str) -> Any:
     return redirect(url_for("licenses.show", id=license.id, _anchor="delivery"), 303)
 
 
-@blueprint.post("/<id>/resume")
+@blueprint.post("/<hash:id>/resume")
 @access.owner
 def resume(id: str) -> Any:
     license = _mine(id)

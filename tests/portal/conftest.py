@@ -23,12 +23,13 @@ from app.settings import Settings
 from imprimatur.address_book import Deployment, store
 from imprimatur.chain.print_license import CONTRACT
 from imprimatur.chain.signers import KeySigner
+from support.keystores import cheap_keystores
 from support.node import ROOT, Chain, running_chain
 from support.postgres import running_postgres
 
 sys.path.insert(0, str(ROOT / "tools"))
 
-__all__ = ["DESK", "DESK_SECRET", "DESK_SIGNER"]
+__all__ = ["DESK", "DESK_SECRET", "DESK_SIGNER", "cheap_keystores"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -46,10 +47,15 @@ def node() -> TesterNode:
     return TesterNode()
 
 
+@pytest.fixture(scope="session")
+def deployed(node: TesterNode) -> TestChain:
+    return TestChain(node)
+
+
 @pytest.fixture
-def chain(node: TesterNode) -> Iterator[TestChain]:
-    yield TestChain(node)
-    node.down = False
+def chain(deployed: TestChain) -> TestChain:
+    deployed.start_over()
+    return deployed
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.models import Design, Intent, IntentState, License, RelayEntry, RelayKind, User
 from app.services import relay, relay_rows
 from app.services.outbox import Limits, order_outbox
-from app.services.relay import RelayLimits
 from app.services.relay_batches import RelayBatches
+from app.services.relay_limits import RelayLimits
 from imprimatur.chain.outbox import Outbox
 from imprimatur.chain.outbox.ledger import Checkpoint, no_checkpoint
 from imprimatur.chain.signers import KeySigner, Signer

@@ -12,6 +12,7 @@ from flask_security import hash_password
 from portal.tester_node import TesterNode
 from sqlalchemy.orm import Session
 
+from app.jobs.worker import Worker
 from app.models import Design, Intent, License, User
 from app.services import accounts
 from app.services.issuing import end_of_day
@@ -41,8 +42,12 @@ G1 X10 Y10 E1
 """
 
 
+READY = 8
+"""Accounts with coins that a test finds."""
+
+
 class TestChain:
-    """The contract on eth-tester."""
+    """The contract on eth-tester, deployed once: each test begins with the chain as it was then."""
 
     __test__ = False
 
@@ -52,8 +57,23 @@ class TestChain:
         self.rich = self.rpc.call("eth_accounts", [])[0]
         self.chain_id = int(self.rpc.call("eth_chainId", []), 16)
         self.licenses, _devices = deploy_contracts(self.rpc)
+        self._funded = [self._account(1) for _ in range(READY)]
+        # Going back to a block executes it once more: an empty one.
+        self.rpc.call("evm_mine", [])
+        self._start = self.rpc.call("evm_snapshot", [])
+        self.start_over()
+
+    def start_over(self) -> None:
+        """Forget everything since the deployment."""
+        self.node.down = False
+        self.rpc.call("evm_revert", [self._start])
+        self._ready = list(self._funded)
 
     def account(self, ether: float = 1) -> KeySigner:
+        """An account that nobody else has in this test."""
+        return self._ready.pop() if ether == 1 and self._ready else self._account(ether)
+
+    def _account(self, ether: float) -> KeySigner:
         signer = KeySigner(secrets.token_bytes(32))
         if ether:
             self.fund(signer.address, ether)
@@ -117,6 +137,13 @@ def make_party(app: Flask, session: Session, chain: TestChain, name: str, cache:
     with client.session_transaction() as browser:
         browser["_user_id"], browser["_fresh"], browser["fs_paa"] = user.fs_uniquifier, True, time.time()
     return Party(user, signer, client)
+
+
+def finished(session: Session, worker: Worker, license: License) -> License:
+    """The row when the worker has nothing left to do."""
+    while worker.step():
+        pass
+    return refreshed(session, license)
 
 
 def refreshed(session: Session, license: License) -> License:

@@ -3,8 +3,8 @@
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -14,17 +14,17 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 from library.indexer.activity import Activity
+from portal.index_stage import Clock, Switch, Switched, dump, read, sessions_on
 from portal.stage import Party, TestChain
 from portal.test_explorer import issue
 from sqlalchemy.orm import Session, sessionmaker
 from structlog.testing import capture_logs
 
 from app.extensions import db
-from app.models import Base, ChainBlock, ChainClaim, ChainLicense, ChainUse
+from app.models import ChainBlock, ChainLicense, ChainUse
 from app.services import event_rows, picture, picture_drawing
-from app.services.event_store import TABLES, SqlEventStore
+from app.services.event_store import SqlEventStore
 from app.services.index import LONGEST_WAIT, Index
-from imprimatur.chain.device_registry import DeviceRegistry
 from imprimatur.chain.events import (
     Block,
     CursorMoved,
@@ -33,8 +33,7 @@ from imprimatur.chain.events import (
     Row,
     SqliteEventStore,
 )
-from imprimatur.chain.print_license import PrintLicense
-from imprimatur.chain.rpc import NodeUnreachable, Rpc
+from imprimatur.chain.rpc import NodeUnreachable
 from imprimatur.chain.signers import KeySigner
 from imprimatur.license_id import format_id
 from support.node import Chain, deploy_contracts, running_chain
@@ -55,18 +54,6 @@ def row(number: int, index: int = 0, branch: str = "a") -> Row:
     values = f'{{"owner": "{ADDRESS}", "operator": "{ADDRESS}", "rights": 1, "until": "0x{number:064x}"}}'
     place = number, hash_of(number, branch), 1000 + number, hash_of(number, "e"), index
     return Row(ADDRESS, "OperatorSet", values, None, *place)
-
-
-@contextmanager
-def sessions_on(url: str) -> Iterator[sessionmaker[Session]]:
-    """An empty database of the portal's."""
-    engine = sa.create_engine(url)
-    Base.metadata.drop_all(engine)
-    Base.metadata.create_all(engine)
-    try:
-        yield sessionmaker(engine)
-    finally:
-        engine.dispose()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -97,18 +84,6 @@ def events_in(store: EventStore) -> list[Row]:
     assert isinstance(store, SqlEventStore)
     with store._sessions() as session:
         return event_rows.rows(session, sa.true())
-
-
-def dump(sessions: sessionmaker[Session]) -> dict[str, list[tuple[Any, ...]]]:
-    """All that comes from the chain, but for the blocks that are remembered and when somebody looked."""
-    with sessions() as session:
-        return {
-            table.__tablename__: sorted(
-                (tuple(found) for found in session.execute(sa.select(*table.__table__.columns))), key=repr
-            )
-            for table in TABLES
-            if table not in (ChainBlock, ChainClaim)
-        }
 
 
 # --- the store ----------------------------------------------------------------------------------------------
@@ -221,11 +196,6 @@ def test_of_two_that_write_one_is_refused(sessions: sessionmaker[Session]) -> No
 # --- the worker's steps -------------------------------------------------------------------------------------
 
 
-def read(index: Index) -> None:
-    while index.step():
-        pass
-
-
 def license_on(chain: Chain, number: str = "4711", copies: int = 3) -> int:
     owner, printer = chain.account(), chain.account()
     id = chain.issue(owner, printer.address, FILE, copies, number)
@@ -274,48 +244,6 @@ def test_two_indexers_by_mistake_give_one_index(anvil: Chain, sessions: sessionm
     before = dump(sessions)
     index.rebuild()
     assert dump(sessions) == before
-
-
-class Switch(Rpc):
-    """A node that can be exchanged for another under the same address, or be down."""
-
-    def __init__(self, rpc: Rpc) -> None:
-        self.rpc: Rpc | None = rpc
-
-    def call(self, method: str, params: list[Any]) -> Any:
-        return self._present().call(method, params)
-
-    def batch(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
-        return self._present().batch(calls)
-
-    def _present(self) -> Rpc:
-        if self.rpc is None:
-            raise NodeUnreachable("The test pulled the plug.")
-        return self.rpc
-
-
-class Switched:
-    """The contracts of a chain through such a node."""
-
-    def __init__(self, chain: Chain) -> None:
-        self.node = Switch(chain.rpc)
-        self.chain = chain
-
-    def licenses(self) -> PrintLicense:
-        return PrintLicense(self.node, self.chain.licenses.address, self.chain.licenses.since)
-
-    def devices(self) -> DeviceRegistry:
-        return DeviceRegistry(self.node, self.chain.devices.address, self.chain.devices.since)
-
-
-class Clock:
-    """Seconds, which pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.mark.parametrize("shorter", [False, True])

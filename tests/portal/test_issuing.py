@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from flask import Flask
-from portal.stage import Party, TestChain, queue, refreshed, sign_in
+from portal.stage import Party, TestChain, finished, queue, refreshed, sign_in
 from sqlalchemy.orm import Session
 
 from app import create_app
@@ -208,9 +208,7 @@ def test_a_portal_that_was_cut_off_cant_issue(
     order(owner, design, printer)
     license = only_license(session)
     chain.authorize(owner.signer, operator.address, Right.NONE, until=0)
-    while worker.step():
-        pass
-    failed = refreshed(session, license)
+    failed = finished(session, worker, license)
     assert (failed.intent.state, failed.intent.reason) == (IntentState.FAILED, "not_allowed")
     assert chain.licenses.license_of(int(license.id, 16)) is None
     page = owner.client.get(f"/licenses/{license.id}").get_data(as_text=True)
@@ -233,9 +231,7 @@ def test_a_portal_that_was_cut_off_cant_issue(
 
     chain.authorize(owner.signer, operator.address)
     owner.post(f"/licenses/{license.id}/again")
-    while worker.step():
-        pass
-    assert refreshed(session, license).intent.state is IntentState.DONE
+    assert finished(session, worker, license).intent.state is IntentState.DONE
 
 
 def test_the_account_page(chain: TestChain, operator: KeySigner, owner: Party, options: Settings) -> None:

@@ -1,10 +1,11 @@
 """The key desk as an honest device meets it: who gets a key, what is written, how fast one may ask."""
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -36,7 +37,7 @@ from app.models import (
     User,
 )
 from app.models.base import now
-from app.services import delivery_stop, key_desk
+from app.services import delivery_stop, devices, key_desk
 from app.services.desk_keys import DeskKeysUnusable, open_keys
 from app.settings import DeskIdentity, DeskSettings
 from imprimatur import schemas, sealing
@@ -227,12 +228,21 @@ def test_the_finalized_tag(stage: DeskStage, device: KeySigner) -> None:
 # --- the other database ------------------------------------------------------------------------------------
 
 
-def test_postgres(anvil: Chain, tmp_path: Path, postgres: str) -> None:
+@pytest.fixture
+def on_postgres(anvil: Chain, tmp_path: Path, postgres: str) -> Iterator[DeskStage]:
     engine = sa.create_engine(postgres)
     Base.metadata.drop_all(engine)
     Base.metadata.create_all(engine)
     stage = make_stage(anvil, tmp_path, postgres)
-    device = anvil.account()
+    yield stage
+    stage.close()
+    Base.metadata.drop_all(engine)
+    engine.dispose()
+
+
+def test_postgres(on_postgres: DeskStage) -> None:
+    stage = on_postgres
+    device = stage.chain.account()
     stage.know(device)
     id = stage.license(device.address)
     stage.consume(device, id)
@@ -250,12 +260,45 @@ def test_postgres(anvil: Chain, tmp_path: Path, postgres: str) -> None:
     assert stage.ask(device, id).outcome == (403, "stopped")
     assert stage.audit() == [(1, True, None), (1, True, None), (1, False, "stopped")]
     assert stage.ask(device, id, desk=stage.desk(per_minute=3)).outcome == (429, "too_many_requests")
-    with engine.begin() as connection:
-        connection.execute(sa.text("ALTER TABLE key_audit ADD CHECK (id < 0) NOT VALID"))
+    with stage.sessions() as session:
+        session.execute(sa.text("ALTER TABLE key_audit ADD CHECK (id < 0) NOT VALID"))
+        session.commit()
     assert stage.ask(device, id).outcome == (503, "unavailable")
-    stage.close()
-    Base.metadata.drop_all(engine)
-    engine.dispose()
+
+
+@pytest.mark.parametrize("how", ["license", "device"])
+def test_a_stop_waits_for_the_answer_before_it(on_postgres: DeskStage, how: str) -> None:
+    """Committed between the desk's look at it and its audit row, a stop would be followed by a key."""
+    stage, device = on_postgres, on_postgres.chain.account()
+    id = stage.license(device.address)
+    stage.consume(device, id)
+    enrol(stage, device, stage.user_id, disabled=False)
+    order: list[str] = []
+    running: list[Future[None]] = []
+    engine = stage.app.extensions["imprimatur_desk"].database
+
+    def stopping() -> None:
+        with stage.sessions() as session:
+            license = session.get_one(License, format_id(id))
+            if how == "license":
+                delivery_stop.stop(session, license, now())
+            else:
+                devices.set_disabled(session, license.owner, device.address, True, now())
+        order.append("stopped")
+
+    with ThreadPoolExecutor(1) as pool:
+
+        @sa.event.listens_for(engine, "after_cursor_execute")
+        def _(_c: object, _k: object, statement: str, *_: object) -> None:
+            if "stopped_at" in statement and not running:
+                running.append(pool.submit(stopping))
+                wait(running, timeout=0.5)
+
+        sa.event.listen(engine, "commit", lambda _: order.append("answered"))
+        assert stage.ask(device, id).outcome == (200, "released")
+    running[0].result()
+    assert order == ["answered", "stopped"]
+    assert stage.ask(device, id).outcome == (403, "stopped")
 
 
 # --- limits ------------------------------------------------------------------------------------------------
@@ -514,6 +557,9 @@ def test_desk_keys_with_a_password_of_ones_own(
     with pytest.raises(DeskKeysUnusable, match="another password"):
         open_keys(own_settings(folder, "wrong"))
     whole = vault.read_bytes()
+    vault.write_bytes(re.sub(rb"(-> scrypt \S+) \d+", rb"\1 40", whole, count=1))
+    with pytest.raises(DeskKeysUnusable, match="much slower, or busier"):
+        open_keys(own_settings(folder, "from elsewhere"))
     vault.write_bytes(whole[:-1])
     with pytest.raises(DeskKeysUnusable, match="damaged"):
         open_keys(own_settings(folder, "from elsewhere"))

@@ -4,10 +4,11 @@ import base64
 import hashlib
 import os
 import struct
+from dataclasses import dataclass
 
 import pytest
 from flask import Flask
-from portal.stage import GCODE, Party, TestChain, refreshed
+from portal.stage import GCODE, Party, TestChain, finished, refreshed
 from sqlalchemy.orm import Session
 
 from app.extensions import db
@@ -30,18 +31,42 @@ pytestmark = pytest.mark.usefixtures("operator", "allowed")
 LOG_KEY = public_key(bytes(31) + b"l")
 
 
-def queued(app: Flask, session: Session, owner: Party, terms: Terms) -> License:
-    connection = app.extensions["imprimatur"].chain
-    return issuing.order_license(session, connection, owner.user, terms, now().date())
+@dataclass
+class Ordering:
+    """An owner orders a license; what the portal then states about its file."""
+
+    app: Flask
+    session: Session
+    chain: TestChain
+    operator: KeySigner
+    owner: Party
+    printer: Printer
+
+    def order(self, design: Design, failures: int = 0) -> License:
+        terms = Terms("AS-1", design, self.printer, 3, failures_allowed=failures)
+        connection = self.app.extensions["imprimatur"].chain
+        return issuing.order_license(self.session, connection, self.owner.user, terms, now().date())
+
+    def state(
+        self, license: License, signer: KeySigner | None = None, chain_id: int | None = None
+    ) -> SignedManifest:
+        """Prepare its order as an outbox with this key does for this chain; what the portal states then."""
+        with self.app.app_context():
+            made = Orders(
+                db.sessionmaker,
+                self.chain.licenses,
+                signer or self.operator,
+                chain_id or self.chain.chain_id,
+            )
+            made.call(OutboxIntent(license.intent_id, license.intent.key))
+        return stated(refreshed(self.session, license))
 
 
-def orders(app: Flask, chain: TestChain, signer: KeySigner) -> Orders:
-    with app.app_context():
-        return Orders(db.sessionmaker, chain.licenses, signer, chain.chain_id)
-
-
-def intent_of(license: License) -> OutboxIntent:
-    return OutboxIntent(license.intent_id, license.intent.key)
+@pytest.fixture
+def ordering(
+    app: Flask, session: Session, chain: TestChain, operator: KeySigner, owner: Party, printer: Printer
+) -> Ordering:
+    return Ordering(app, session, chain, operator, owner, printer)
 
 
 def stated(license: License) -> SignedManifest:
@@ -50,20 +75,17 @@ def stated(license: License) -> SignedManifest:
 
 
 def test_what_stands_on_the_chain(
-    app: Flask,
+    ordering: Ordering,
     session: Session,
     chain: TestChain,
     worker: Worker,
     operator: KeySigner,
     owner: Party,
     design: Design,
-    printer: Printer,
 ) -> None:
     accounts.set_log_key(session, owner.user, f" {recipient_text(LOG_KEY)}\n")
-    license = queued(app, session, owner, Terms("AS-1", design, printer, 3, failures_allowed=2))
-    while worker.step():
-        pass
-    done = refreshed(session, license)
+    license = ordering.order(design, failures=2)
+    done = finished(session, worker, license)
     assert done.intent.state is IntentState.DONE
     assert done.signed_manifest is not None
     verified = verify_manifest(done.signed_manifest, chain.licenses, int(license.id, 16))
@@ -87,17 +109,17 @@ def test_what_stands_on_the_chain(
 
 def test_it_is_committed_before_anything_is_signed(
     app: Flask,
+    ordering: Ordering,
     session: Session,
     chain: TestChain,
     worker: Worker,
     operator: KeySigner,
     owner: Party,
     design: Design,
-    printer: Printer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A crash after it: the next worker sends an order with the same hash."""
-    license = queued(app, session, owner, Terms("AS-1", design, printer, 3))
+    license = ordering.order(design)
 
     class Crash(Exception):
         pass
@@ -113,87 +135,50 @@ def test_it_is_committed_before_anything_is_signed(
     assert session.query(Attempt).count() == 0
     first = refreshed(session, license).signed_manifest
     accounts.set_log_key(session, owner.user, recipient_text(LOG_KEY))
-    while worker.step():
-        pass
-    done = refreshed(session, license)
+    done = finished(session, worker, license)
     assert done.intent.state is IntentState.DONE
     assert done.signed_manifest == first
     (event,) = chain.licenses.events("LicenseIssued", id=int(license.id, 16))
     assert event.values["manifestHash"].hex() == done.manifest_hash
 
 
-def test_another_operator_states_the_same(
-    app: Flask,
-    session: Session,
-    chain: TestChain,
-    operator: KeySigner,
-    owner: Party,
-    design: Design,
-    printer: Printer,
-) -> None:
-    license = queued(app, session, owner, Terms("AS-1", design, printer, 3))
-    orders(app, chain, operator).call(intent_of(license))
-    first = stated(refreshed(session, license))
-    other = chain.account()
-    orders(app, chain, other).call(intent_of(license))
-    second = stated(refreshed(session, license))
-    assert (first.signer, second.signer) == (operator.address, other.address)
+def test_another_operator_states_the_same(ordering: Ordering, chain: TestChain, design: Design) -> None:
+    license, other = ordering.order(design), chain.account()
+    first, second = ordering.state(license), ordering.state(license, other)
+    assert (first.signer, second.signer) == (ordering.operator.address, other.address)
     assert first.manifest == second.manifest
     assert second.has_key_signature()
 
 
 def test_what_the_chain_holds_keeps_its_signer(
-    app: Flask,
-    session: Session,
-    chain: TestChain,
-    worker: Worker,
-    operator: KeySigner,
-    owner: Party,
-    design: Design,
-    printer: Printer,
+    ordering: Ordering, session: Session, chain: TestChain, worker: Worker, design: Design
 ) -> None:
     """Its signer had the right when the license was issued; a later one may not have had it."""
-    license = queued(app, session, owner, Terms("AS-1", design, printer, 3))
-    while worker.step():
-        pass
-    orders(app, chain, chain.account()).call(intent_of(license))
-    assert stated(refreshed(session, license)).signer == operator.address
+    license = finished(session, worker, ordering.order(design))
+    assert ordering.state(license, chain.account()).signer == ordering.operator.address
 
 
-def test_another_chain_gets_another_manifest(
-    app: Flask,
-    session: Session,
-    chain: TestChain,
-    operator: KeySigner,
-    owner: Party,
-    design: Design,
-    printer: Printer,
-) -> None:
-    license = queued(app, session, owner, Terms("AS-1", design, printer, 3))
-    orders(app, chain, operator).call(intent_of(license))
-    with app.app_context():
-        Orders(db.sessionmaker, chain.licenses, operator, 4711).call(intent_of(license))
-    found = stated(refreshed(session, license))
+def test_another_chain_gets_another_manifest(ordering: Ordering, session: Session, design: Design) -> None:
+    license = ordering.order(design)
+    ordering.state(license)
+    found = ordering.state(license, chain_id=4711)
     assert found.manifest.chain_id == 4711
     assert refreshed(session, license).manifest_hash == found.manifest.hash.hex()
 
 
 @pytest.mark.parametrize("changed", ["manifest", "failures"])
 def test_a_license_on_other_terms_isnt_the_ordered_one(
-    app: Flask,
+    ordering: Ordering,
     session: Session,
     chain: TestChain,
     worker: Worker,
     operator: KeySigner,
-    owner: Party,
     design: Design,
-    printer: Printer,
     changed: str,
 ) -> None:
     """Somebody else who acts for the owner took the number: same file and copies, another manifest."""
-    license = queued(app, session, owner, Terms("AS-1", design, printer, 3, failures_allowed=1))
-    orders(app, chain, operator).call(intent_of(license))
-    refreshed(session, license)
+    license = ordering.order(design, failures=1)
+    ordering.state(license)
     order = issuing.order_for_contract(license, int(now().timestamp()) + 3600)
     other = Order(
         owner=order.owner,
@@ -207,31 +192,24 @@ def test_a_license_on_other_terms_isnt_the_ordered_one(
         manifest_hash=os.urandom(32) if changed == "manifest" else order.manifest_hash,
     )
     chain.send(operator, chain.licenses.issue_call(other, as_operator=True))
-    while worker.step():
-        pass
-    failed = refreshed(session, license).intent
+    failed = finished(session, worker, license).intent
     assert (failed.state, failed.reason) == (IntentState.FAILED, "number_taken")
 
 
 def test_the_same_license_from_elsewhere_is_the_ordered_one(
-    app: Flask,
+    ordering: Ordering,
     session: Session,
     chain: TestChain,
     worker: Worker,
     operator: KeySigner,
-    owner: Party,
     design: Design,
-    printer: Printer,
 ) -> None:
     """The control of the test above."""
-    license = queued(app, session, owner, Terms("AS-1", design, printer, 3, failures_allowed=1))
-    orders(app, chain, operator).call(intent_of(license))
-    refreshed(session, license)
+    license = ordering.order(design, failures=1)
+    ordering.state(license)
     order = issuing.order_for_contract(license, int(now().timestamp()) + 10**6)
     chain.send(operator, chain.licenses.issue_call(order, as_operator=True))
-    while worker.step():
-        pass
-    assert refreshed(session, license).intent.state is IntentState.DONE
+    assert finished(session, worker, license).intent.state is IntentState.DONE
 
 
 def picture(size: int) -> bytes:
@@ -241,12 +219,9 @@ def picture(size: int) -> bytes:
 
 @pytest.mark.parametrize(("size", "carried"), [(MAX_THUMBNAIL, True), (MAX_THUMBNAIL + 1, False)])
 def test_small_pictures_travel_along(
-    app: Flask,
+    ordering: Ordering,
     session: Session,
-    chain: TestChain,
-    operator: KeySigner,
     owner: Party,
-    printer: Printer,
     size: int,
     carried: bool,
 ) -> None:
@@ -256,9 +231,7 @@ def test_small_pictures_travel_along(
     owner.upload(content)
     design = session.query(Design).one()
     assert design.has_thumbnail
-    license = queued(app, session, owner, Terms("AS-1", design, printer, 3))
-    orders(app, chain, operator).call(intent_of(license))
-    manifest = stated(refreshed(session, license)).manifest
+    manifest = ordering.state(ordering.order(design)).manifest
     assert (manifest.thumbnail is not None) == carried
     assert Manifest.from_bytes(manifest.to_bytes()) == manifest
 

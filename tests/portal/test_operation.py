@@ -1,5 +1,6 @@
 """Settings, commands, migrations, health, and who reads the operator's key."""
 
+import html
 import json
 import os
 import signal
@@ -10,15 +11,18 @@ import time
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
-from portal.stage import PASSWORD, TestChain
+from portal.stage import PASSWORD, Party, TestChain
 from sqlalchemy.orm import Session
 
 from app import settings
 from app.extensions import alembic, db
 from app.models import Printer, User
+from app.services.relay_limits import RelayLimits
 from app.settings import SettingInvalid, Settings
 from imprimatur.chain.signers import KeySigner, create_keystore
+from imprimatur.device_auth import authorization
 from support.node import ROOT
 
 
@@ -192,6 +196,35 @@ def test_the_desks_settings(tmp_path: Path) -> None:
     assert (both.chain_urls, both.per_minute) == (("http://one:1", "https://two:2"), 5)
 
 
+RELAY = {
+    "IMPRIMATUR_RELAY_WAITING": "50",
+    "IMPRIMATUR_RELAY_PER_DEVICE": "3",
+    "IMPRIMATUR_RELAY_BATCH": "20",
+    "IMPRIMATUR_RELAY_GATHER": "1.25",
+}
+
+
+def test_the_relays_limits(tmp_path: Path) -> None:
+    environment = {"IMPRIMATUR_SECRET_KEY_FILE": str(tmp_path / "secret")}
+    assert settings.load(environment).relay == RelayLimits()
+    assert settings.load(environment | RELAY).relay == RelayLimits(50, 3, 20, 1.25)
+    assert settings.load(environment | {"IMPRIMATUR_RELAY_GATHER": "0"}).relay.gather == 0
+
+
+@pytest.mark.parametrize("name", RELAY)
+@pytest.mark.parametrize("text", ["-1", "1e1", "x", " 1", "1000001", "nan"])
+def test_what_is_no_limit_is_named(tmp_path: Path, name: str, text: str) -> None:
+    with pytest.raises(SettingInvalid, match=name):
+        settings.load({"IMPRIMATUR_SECRET_KEY_FILE": str(tmp_path / "secret"), name: text})
+
+
+@pytest.mark.parametrize("name", [name for name in RELAY if name != "IMPRIMATUR_RELAY_GATHER"])
+@pytest.mark.parametrize("text", ["0", "1.5"])
+def test_a_relay_takes_at_least_one(tmp_path: Path, name: str, text: str) -> None:
+    with pytest.raises(SettingInvalid, match=name):
+        settings.load({"IMPRIMATUR_SECRET_KEY_FILE": str(tmp_path / "secret"), name: text})
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -281,6 +314,30 @@ def test_health(app: Flask, chain: TestChain, operator: KeySigner) -> None:
     chain.node.down = True
     answer = app.test_client().get("/healthz")
     assert (answer.status_code, answer.get_json()["chain"]) == (503, "down")
+
+
+def test_a_database_that_fails(app: Flask, session: Session, owner: Party, machine: KeySigner) -> None:
+    """Locked, full or away: that passes, and who asks is told so, in a page that needs no database."""
+    assert owner.client.get("/").status_code == 200
+    session.execute(sa.text("ALTER TABLE user RENAME TO user_"))
+    session.execute(sa.text("ALTER TABLE device RENAME TO device_"))
+    session.commit()
+    page = owner.client.get("/")
+    assert (page.status_code, page.mimetype) == (503, "text/html")
+    assert "doesn't answer right now" in html.unescape(page.get_data(as_text=True))
+    url = "/api/v1/device/jobs"
+    header = authorization(machine, "GET", "http://127.0.0.1:5000", url)
+    answer = app.test_client().get(url, headers={"Authorization": header})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert answer.get_json()["type"] == "urn:imprimatur:problem:unavailable"
+    assert "device" not in answer.get_json()["detail"], "what failed stands in the log only"
+
+
+def test_a_torn_address_book(app: Flask, options: Settings, chain: TestChain) -> None:
+    (options.deployments / f"{chain.chain_id}.json").write_text("{")
+    answer = app.test_client().get("/healthz")
+    assert (answer.status_code, answer.get_json()["chain"]) == (503, "no_contract")
+    assert app.test_client().get("/api/v1/portal").status_code == 503
 
 
 def test_health_without_anything(tmp_path: Path, chain: TestChain) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from library.audited.history import ARGUMENTS, DEVICES, FLAGS, IDS, WALLETS, state_of, with_devices
 from library.indexer.activity import FILE_HASH, Activity
-from library.test_audit_replay import ARGUMENTS, ATTESTORS, DEVICES, FLAGS, IDS, OWNERS, WALLETS, History
-from portal.test_index import Clock, Switched, dump, read, sessions_on
+from portal.index_stage import Clock, Switched, dump, read, sessions_on
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import StaticPool
 
@@ -51,12 +51,7 @@ class Branches:
         self.random = random
         self.store = SqlEventStore(sessions)
         self.store.claim("this")
-        self.history = History()
-        for wallet, device in zip(WALLETS, DEVICES[1:], strict=True):
-            self.history.do(1, "bind", wallet, device)
-            self.history.do(1, "attest", ATTESTORS[0], device)
-            self.history.do(1, "present", device, ATTESTORS[0], True)
-        self.history.do(1, "accept", OWNERS[0], ATTESTORS[0], True)
+        self.history = with_devices()
         for id in IDS:
             terms = random.randint(2, 5), 0, random.choice(FLAGS), random.randint(0, 4)
             self.history.do(1, "issue", id, random.choice(WALLETS), *terms)
@@ -99,20 +94,6 @@ def drawn(sessions: sessionmaker[Session]) -> dict[str, tuple[Any, ...]]:
         }
 
 
-def lived(history: History) -> dict[str, tuple[Any, ...]]:
-    return {
-        format_id(id): (
-            license.printer,
-            license.flags,
-            license.used,
-            license.remaining,
-            license.failed,
-            license.window(),
-        )
-        for id, license in history.licenses.licenses.items()
-    }
-
-
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32))
 def test_after_anything_it_is_what_a_fresh_reading_gives(seed: int) -> None:
@@ -123,11 +104,11 @@ def test_after_anything_it_is_what_a_fresh_reading_gives(seed: int) -> None:
         for _ in range(12):
             branches.grow(branches.random.randint(1, 6))
             branches.apply()
-            assert drawn(sessions) == lived(branches.history)
+            assert drawn(sessions) == state_of(branches.history)
             if branches.random.random() < 0.4:
                 branches.reorganise()
                 branches.apply()
-                assert drawn(sessions) == lived(branches.history)
+                assert drawn(sessions) == state_of(branches.history)
         fresh = SqlEventStore(others)
         fresh.claim("this")
         assert branches.read is not None

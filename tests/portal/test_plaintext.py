@@ -103,6 +103,25 @@ def test_through_the_web(app: Flask, session: Session, owner: Party, folder: Pat
     assert session.query(Design).one().size == len(CONTENT)
 
 
+def test_as_a_form(app: Flask, session: Session, owner: Party, folder: Path) -> None:
+    """A file in a form would be set aside on the disk before any view sees it: forms aren't taken."""
+    found: list[str] = []
+    head = b'--boundary\r\nContent-Disposition: form-data; name="file"; filename="a.gcode"\r\n\r\n'
+    form = Watched(head + CONTENT + b"\r\n--boundary--\r\n", lambda: found.extend(holding(folder, MARK)))
+    answer = owner.client.put(
+        "/designs/files?name=a.gcode",
+        environ_overrides={
+            "CONTENT_LENGTH": str(len(head + CONTENT) + 16),
+            "CONTENT_TYPE": "multipart/form-data; boundary=boundary",
+            "wsgi.input": form,
+        },
+        headers={"X-CSRFToken": owner.csrf()},
+    )
+    assert found == []
+    assert answer.status_code == 415
+    assert session.query(Design).count() == 0
+
+
 def test_it_is_written_while_it_comes_in(app: Flask, session: Session, owner: Party, folder: Path) -> None:
     """So that looking at the disk in between means something."""
     sizes: list[int] = []

@@ -66,3 +66,8 @@ def test_an_order_from_click_to_chain(portal: Flask, chain: TestChain, password_
         assert (on_chain.remaining, on_chain.printer) == (2, machine.address)
         page = owner.client.get(answer.location).get_data(as_text=True)
         assert "AS-1" in page
+        # PostgreSQL takes no zero byte in a text.
+        assert owner.client.get("/explorer?q=AS-1").status_code == 200
+        assert owner.client.get("/explorer?q=AS%00").status_code == 200
+        assert owner.client.get("/licenses/%00").status_code == 404
+        assert owner.post("/licenses/%00/stop").status_code == 404

@@ -14,7 +14,7 @@ from sqlalchemy.orm import sessionmaker
 from app.models import Base, Intent, IntentState
 from app.services import relay_batches, relay_simulation
 from app.services.outbox import Limits
-from app.services.relay import RelayLimits
+from app.services.relay_limits import RelayLimits
 from imprimatur.chain.outbox import Confirmations
 from imprimatur.chain.print_license import Right
 from imprimatur.chain.rpc import NodeRefused, Rpc

@@ -5,15 +5,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 from portal.jobs import DeviceClient, job, sealed_design
-from portal.stage import Party, TestChain
+from portal.stage import GCODE, Party, TestChain
 from portal.test_device_api import problem
 from sqlalchemy.orm import Session
 
 from app.api.v1 import documents
+from app.extensions import db
+from app.jobs.worker import Worker
 from app.models import License, Printer, RelayEntry, RelayKind, RelayState
-from app.services.relay import DEFAULTS
+from app.services.relay_limits import DEFAULTS
 from imprimatur import schemas
 from imprimatur.chain.orders import Order
 from imprimatur.chain.signers import KeySigner
@@ -31,6 +34,25 @@ USES = "/api/v1/device/uses"
 FAILURES = "/api/v1/device/failures"
 
 
+def on_chain(
+    app: Flask, session: Session, chain: TestChain, owner: Party, wallet: str, number: str
+) -> License:
+    """A job whose license its owner has issued herself."""
+    content = GCODE + f"; {number}\n".encode()
+    row = job(session, chain, owner, sealed_design(app, session, owner, content).design, wallet, number)
+    order = Order(
+        owner=owner.signer.address,
+        number=number_from_text(number),
+        printer=wallet,
+        file_hash=row.file_hash,
+        copies=3,
+        deadline=int(time.time()) + 3600,
+        failures_allowed=1,
+    )
+    chain.send(owner.signer, chain.licenses.issue_call(order))
+    return row
+
+
 @pytest.fixture
 def license(
     app: Flask,
@@ -40,19 +62,8 @@ def license(
     printer: Printer,
     machine: KeySigner,
 ) -> License:
-    """On the real chain, too: its owner has issued it herself."""
-    row = job(session, chain, owner, sealed_design(app, session, owner).design, machine.address, "AS-1")
-    order = Order(
-        owner=owner.signer.address,
-        number=number_from_text("AS-1"),
-        printer=machine.address,
-        file_hash=row.file_hash,
-        copies=3,
-        deadline=int(time.time()) + 3600,
-        failures_allowed=1,
-    )
-    chain.send(owner.signer, chain.licenses.issue_call(order))
-    return row
+    """On the real chain, too."""
+    return on_chain(app, session, chain, owner, machine.address, "AS-1")
 
 
 @pytest.fixture
@@ -210,6 +221,31 @@ def test_too_much_at_once(
     answer = device.post(USES, sent)
     problem(answer, 503, "busy")
     assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_the_operators_limits_count(
+    app: Flask,
+    session: Session,
+    chain: TestChain,
+    owner: Party,
+    operator: KeySigner,
+    license: License,
+    device: DeviceClient,
+    machine: KeySigner,
+) -> None:
+    """Of a device, in the web process; of a batch, in the worker."""
+    portal = app.extensions["imprimatur"]
+    limited = replace(portal.settings, relay_per_device=2, relay_batch=1)
+    app.extensions["imprimatur"] = replace(portal, settings=limited)
+    second = on_chain(app, session, chain, owner, machine.address, "AS-2")
+    third = on_chain(app, session, chain, owner, machine.address, "AS-3")
+    for row in (license, second):
+        assert device.post(USES, signed_use(chain, machine, a_use(row))).status_code == 202
+    problem(device.post(USES, signed_use(chain, machine, a_use(third))), 429, "too_many_waiting")
+    with app.app_context():
+        Worker(db.sessionmaker, portal.chain, operator, relay=limited.relay).step()
+    states = session.scalars(sa.select(RelayEntry.state).order_by(RelayEntry.id)).all()
+    assert states == [RelayState.SENT, RelayState.WAITING]
 
 
 def test_a_node_that_is_down(

@@ -51,6 +51,26 @@ def test_login_leads_back_but_never_away(app: Flask, owner: Party) -> None:
         assert answer.location == expected, target
 
 
+def test_a_session_is_the_only_way_in(app: Flask, session: Session, owner: Party) -> None:
+    """Flask-Security's tokens would outlive the session, stand in addresses, and need no CSRF token."""
+    user = session.get(User, owner.user.id)
+    assert user is not None
+    with app.app_context():
+        token = user.get_auth_token()
+    client = app.test_client()
+    assert client.get("/printers", query_string={"auth_token": token}).status_code == 302
+    assert client.get("/printers", headers={"Authentication-Token": token}).status_code == 302
+    assert client.post("/printers", json={"auth_token": token}).status_code in (400, 401)
+
+
+@pytest.mark.parametrize("path", ["/login", "/logout", "/printers", "/api/v1/enrolments", "/nowhere"])
+@pytest.mark.parametrize("body", [b"[" * 100_000, b"{", b"[]"])
+def test_json_of_strangers_is_no_fault(app: Flask, path: str, body: bytes) -> None:
+    """Nobody signs in with JSON; nothing of it is parsed."""
+    answer = app.test_client().post(path, data=body, content_type="application/json")
+    assert 400 <= answer.status_code < 500
+
+
 def test_signing_out_takes_a_token(owner: Party) -> None:
     assert owner.client.get("/logout").status_code in (302, 405)
     assert owner.client.get("/").status_code == 200

@@ -127,7 +127,7 @@ def _paths() -> Json:
                             409: ["invitation_used", "not_bound"],
                             410: ["invitation_expired"],
                             413: [],
-                            503: ["chain_unavailable", "no_desk"],
+                            503: ["chain_unavailable", "no_desk", "unavailable"],
                         }
                     ),
                 },
@@ -196,7 +196,7 @@ def _file(head: bool = False) -> Json:
         "headers": headers(told | {"Content-Range": "Which bytes, of how many."}),
     } | content
     same = {"description": "You have this file (`If-None-Match`)."}
-    refused = problems(device_problems(404) | {503: ["file_unavailable"]}, empty=head)
+    refused = problems(device_problems(404) | {503: ["file_unavailable", "unavailable"]}, empty=head)
     if head:
         return operation("device", "Size and hash of a job's sealed file", {200: whole, 304: same, **refused})
     beyond = problem(["range_not_satisfiable"], "The file ends before this range.")
@@ -220,7 +220,7 @@ def _relay(summary: str, part: str) -> Json:
             | {
                 422: ["signature_invalid", "deadline_out_of_range", "would_be_refused"],
                 429: ["too_many_waiting"],
-                503: ["busy", "chain_unavailable"],
+                503: ["busy", "chain_unavailable", "unavailable"],
             }
         ),
     }

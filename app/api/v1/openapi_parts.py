@@ -22,14 +22,14 @@ _CODES = {
     401: ["not_authentic"],
     403: ["not_enrolled", "device_disabled"],
     404: ["job_unknown"],
-    503: ["chain_unavailable"],
+    503: ["unavailable"],
 }
 _SIGNED: list[Json] = [{"device": []}]
 
 
 def device_problems(*more: int) -> dict[int, list[str]]:
     """Codes of what every request of an enrolled device may be told, and of `more`."""
-    return {status: _CODES.get(status, []) for status in (401, 403, *more)}
+    return {status: _CODES.get(status, []) for status in (401, 403, 503, *more)}
 
 
 def operation(

@@ -45,8 +45,9 @@ def failure_state(digest: str) -> Response:
 
 def _carried(kind: RelayKind) -> Response:
     document, device = received(kind), access.the_device().address
+    licenses, limits = runtime().chain.licenses(), runtime().settings.relay
     try:
-        entry, new = relay.accept(db.session, runtime().chain.licenses(), device, kind, document, time.time())
+        entry, new = relay.accept(db.session, licenses, device, kind, document, time.time(), limits)
     except relay.RelayRefused as error:
         headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
         raise Problem(error.status, error.code, str(error), headers) from error
