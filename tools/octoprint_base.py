@@ -95,6 +95,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def add_users(basedir: Path, users: list[dict[str, Any]]) -> None:
     """Through OctoPrint's own user manager; users that exist are left alone."""
+    known = read_yaml(basedir / "users.yaml")
+    missing = [user for user in users if user["name"] not in known]
+    if not missing:
+        # OctoPrint takes seconds to be imported.
+        return
     from octoprint import init_settings
     from octoprint.access.groups import FilebasedGroupManager
     from octoprint.access.users import FilebasedUserManager
@@ -102,10 +107,9 @@ def add_users(basedir: Path, users: list[dict[str, Any]]) -> None:
     settings = init_settings(str(basedir), None)
     groups = FilebasedGroupManager()
     manager = FilebasedUserManager(group_manager=groups, settings=settings)
-    for user in users:
-        if manager.find_user(user["name"]) is None:
-            of = [groups.admin_group, groups.user_group] if user.get("admin") else [groups.user_group]
-            manager.add_user(user["name"], user["password"], active=True, permissions=[], groups=of)
+    for user in missing:
+        of = [groups.admin_group, groups.user_group] if user.get("admin") else [groups.user_group]
+        manager.add_user(user["name"], user["password"], active=True, permissions=[], groups=of)
 
 
 def add_api_key(basedir: Path, owner: str, key: str) -> None:

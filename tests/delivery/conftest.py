@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from support.keystores import cheap_keystores
 from support.node import Chain, running_chain
+
+__all__ = ["cheap_keystores"]
 
 BLOCK_TIME = 0.15
 """Seconds between two empty blocks; transactions make blocks of their own."""

@@ -1,14 +1,16 @@
-"""One demo, started as users start it, and one real browser for all tests of this folder."""
+"""One demo, started as users start it, one print shop, and one real browser for all tests of this folder."""
 
 import os
 import shutil
+import signal
 
-import psutil
 import pytest
 from playwright.sync_api import expect, sync_playwright
+from print_shop import DESK, open_octoprint, open_shop
 
 from imprimatur.chain.print_license import PrintLicense
 from imprimatur.chain.rpc import HttpRpc
+from support import camera
 from support.demo import RunningDemo
 
 QUIET_CHROMIUM = [
@@ -33,11 +35,8 @@ def state(tmp_path_factory):
 def demo(state):
     running = RunningDemo(state)
     running.start()
-    processes = running.processes()
     yield running
-    running.stop()
-    _gone, alive = psutil.wait_procs(processes, timeout=60)
-    assert not alive
+    running.end(signal.SIGINT)
 
 
 @pytest.fixture(scope="session")
@@ -47,11 +46,20 @@ def contract(demo):
 
 
 @pytest.fixture(scope="session")
-def browser():
+def film(tmp_path_factory):
+    """File with what the browser's camera sees."""
+    return tmp_path_factory.mktemp("camera") / "film.y4m"
+
+
+@pytest.fixture(scope="session")
+def browser(film):
     executable = os.environ.get("IMPRIMATUR_CHROMIUM") or shutil.which("chromium")
     assert executable, "Chromium is missing; `run.py test e2e` says how to install it"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=QUIET_CHROMIUM)
+        camera_arguments = [*camera.ARGUMENTS, f"--use-file-for-fake-video-capture={film}"]
+        browser = playwright.chromium.launch(
+            executable_path=executable, args=[*QUIET_CHROMIUM, *camera_arguments]
+        )
         yield browser
         browser.close()
 
@@ -82,6 +90,24 @@ def operator(browser, demo):
     context = _context(browser)
     page = context.new_page()
     open_licensed_jobs(page, demo)
+    yield page
+    context.close()
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory):
+    with open_shop(tmp_path_factory.mktemp("octoprint")) as shop:
+        yield shop
+
+
+@pytest.fixture(scope="session")
+def page(browser, shop):
+    """The administrator's page in the print shop; its browser can read codes in pictures."""
+    context = browser.new_context(locale="en-US", viewport=DESK)
+    context.set_default_timeout(20_000)
+    camera.can_read(context)
+    page = context.new_page()
+    open_octoprint(page, shop.octoprint)
     yield page
     context.close()
 

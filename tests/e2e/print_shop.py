@@ -1,14 +1,25 @@
 """A print shop for the tests of the plugin's pages, and how its people get about in OctoPrint."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
 from imprimatur.chain.signers import KeySigner
-from support.delivery_portal import DeliveryPortal
-from support.node import Chain
-from support.octoprint import OctoPrint, wait_for
+from support import softhsm
+from support.delivery_portal import DeliveryPortal, running_portal
+from support.node import Chain, running_chain
+from support.octoprint import OctoPrint, running_octoprint, wait_for
+
+LISTENER = Path(__file__).parent / "line_listener.py"
+INVITATIONS = ("7K2PM-QX4RT-9BCDE-0FGHJ-KMNPQ", "3RT9W-0FGHJ-QX4RT-KMNPQ-9BCDE")
+TOKEN = "print-shop"
+"""Label of a token with nothing in it, beside the printer."""
+PHONE = {"width": 390, "height": 844}
+DESK = {"width": 1280, "height": 900}
 
 
 @dataclass
@@ -23,8 +34,7 @@ class Shop:
     @property
     def address(self) -> str:
         """Once the key is opened, which takes a moment after a start."""
-        setup = "/plugin/imprimatur/setup"
-        return wait_for("The key is open", lambda: self.octoprint.get(setup)["key"]["address"])
+        return wait_for("The key is open", lambda: self.setup()["key"]["address"])
 
     def issue(
         self, number: str, name: str, copies: int = 4, lines: int = 200, travel: int = 0, **terms
@@ -36,15 +46,40 @@ class Shop:
         return self.portal.offer(self.owner, self.address, data, copies, number, name=name, **terms)
 
     def trusted(self) -> list[str]:
-        return self.octoprint.get("/plugin/imprimatur/setup")["trusted_hooks"]
+        return self.setup()["trusted_hooks"]
 
     def issue_for(self, number: str, file_hash: str) -> int:
         """A license for a file that no portal delivers."""
         return self.chain.issue(self.owner, self.address, file_hash, 2, number)
 
+    def setup(self) -> dict:
+        return self.octoprint.get("/plugin/imprimatur/setup")
+
+    def connect(self) -> None:
+        """What an operator does in the wizard and the settings, if nobody has done it yet."""
+        if not self.setup()["done"]:
+            code, node = INVITATIONS[0], self.chain.url
+            body = {"invitation": code, "portal_url": self.portal.url, "node_url": node}
+            assert self.octoprint.post("/plugin/imprimatur/setup/enrol", **body).status_code == 200
+        trusted = {"trusted_hooks": ["line_listener"]}
+        assert self.octoprint.post("/plugin/imprimatur/setup/trusted_hooks", **trusted).status_code == 200
+
     def set(self, **settings) -> None:
         body = {"plugins": {"imprimatur": settings}}
         assert self.octoprint.post("/api/settings", **body).status_code == 200
+
+
+@contextmanager
+def open_shop(basedir: Path) -> Iterator[Shop]:
+    """An empty printer, to which the portal has given invitations."""
+    softhsm.new_token(TOKEN)
+    with (
+        running_chain() as chain,
+        running_portal(chain) as portal,
+        running_octoprint(basedir, {}, [LISTENER]) as octoprint,
+    ):
+        portal.invitations.update(dict.fromkeys(INVITATIONS))
+        yield Shop(octoprint, portal, chain, chain.account())
 
 
 def open_octoprint(page: Page, octoprint: OctoPrint, user: str = "admin") -> None:

@@ -19,7 +19,7 @@ from imprimatur.chain.signers import (
     open_keystore,
 )
 from imprimatur.chain.typed_data import Use
-from support.node import FOR_EVER, running_chain
+from support.node import FOR_EVER
 from support.remote_signer import signing_server
 from support.softhsm import new_token
 
@@ -45,12 +45,6 @@ BATCH = {
     "checked": True,
     "offset": -(2**200),
 }
-
-
-@pytest.fixture(scope="module")
-def chain():
-    with running_chain() as chain:
-        yield chain
 
 
 @pytest.fixture(scope="module", params=KINDS)

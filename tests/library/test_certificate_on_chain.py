@@ -37,24 +37,11 @@ from imprimatur.chain.rpc import NodeRefused
 from imprimatur.chain.typed_data import Use, sign_use
 from imprimatur.serials.tag import Tag, TagInvalid
 from imprimatur.serials.tag_key import TagKey, commitment_of
-from support.node import FOR_EVER, ROOT, deploy_contracts, running_chain
+from support.node import FOR_EVER, ROOT, deploy_contracts
 
 FILE_HASH = hashlib.sha256(b"G28\n").hexdigest()
 SERIAL = "123456AA0987654321"
 TAG_ADDRESS = "0x" + "7a" * 20
-
-
-@pytest.fixture(scope="module")
-def chain():
-    with running_chain() as chain:
-        yield chain
-
-
-@pytest.fixture(scope="module")
-def book(chain, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("book")
-    chain.write_address_book(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -24,30 +24,9 @@ from imprimatur.manifest.signature import sign_manifest
 from imprimatur.sealing import new_key, public_key, wrap_key
 from imprimatur.serials.entry import Part, open_entry
 from support.delivery_answers import Problem, problem_answer
-from support.delivery_portal import Fault, running_portal
-from support.node import deploy_contracts, running_chain
-from support.printing_device import GCODE, PrintingDevice, paid, printed, until_not
-
-
-@pytest.fixture(scope="module")
-def chain():
-    with running_chain() as chain:
-        yield chain
-
-
-@pytest.fixture(scope="module")
-def portal(chain):
-    with running_portal(chain) as portal:
-        yield portal
-
-
-@pytest.fixture
-def device(chain, portal, tmp_path):
-    portal.reset()
-    signer = KeySigner(os.urandom(32))
-    device = PrintingDevice(chain, portal, tmp_path, chain.account(), signer)
-    yield device
-    device.stop()
+from support.delivery_portal import Fault
+from support.node import deploy_contracts
+from support.printing_device import GCODE, paid, printed, until_not
 
 
 def refused(delivery, job):

@@ -21,26 +21,6 @@ from support.printing_device import GCODE, Crash, PrintingDevice, paid, printed,
 BEFORE_SENDING = (State.PICKED, State.DOWNLOADED, State.VERIFIED, State.SIGNED)
 
 
-@pytest.fixture(scope="module")
-def chain():
-    with running_chain() as chain:
-        yield chain
-
-
-@pytest.fixture(scope="module")
-def portal(chain):
-    with running_portal(chain) as portal:
-        yield portal
-
-
-@pytest.fixture
-def device(chain, portal, tmp_path):
-    portal.reset()
-    device = PrintingDevice(chain, portal, tmp_path, chain.account(), KeySigner(os.urandom(32)))
-    yield device
-    device.stop()
-
-
 @pytest.fixture
 def own_chain(tmp_path):
     """Whose time and blocks this test may turn back."""

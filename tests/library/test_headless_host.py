@@ -28,8 +28,8 @@ from imprimatur.device import Journal, Portal, State, profile
 from imprimatur.key_answer import Refusal
 from imprimatur.manifest.signature import sign_manifest
 from imprimatur.sealing import new_key, public_key
-from support.delivery_portal import Fault, running_portal
-from support.node import ROOT, running_chain
+from support.delivery_portal import Fault
+from support.node import ROOT
 
 HOST = ROOT / "examples" / "headless"
 sys.path.insert(0, str(HOST))
@@ -227,30 +227,11 @@ def test_what_makes_no_part(command):
 # --- the whole host --------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def chain():
-    with running_chain() as chain:
-        yield chain
-
-
-@pytest.fixture(scope="module")
-def module_portal(chain):
-    with running_portal(chain) as portal:
-        yield portal
-
-
 @pytest.fixture
-def served(module_portal):
-    module_portal.reset()
-    module_portal.outcomes = {}
-    return module_portal
-
-
-@pytest.fixture(scope="module")
-def book(chain, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("book")
-    chain.write_address_book(folder)
-    return folder
+def served(portal):
+    portal.reset()
+    portal.outcomes = {}
+    return portal
 
 
 @dataclass

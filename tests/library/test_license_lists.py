@@ -1,20 +1,12 @@
 """Many licenses asked for at once say what each one says alone."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from imprimatur.chain.orders import Terms
 from imprimatur.chain.signers import KeySigner
-from support.node import Chain, running_chain
+from support.node import Chain
 
 FILES = [f"{n:064x}" for n in range(1, 5)]
-
-
-@pytest.fixture(scope="module")
-def chain() -> Iterator[Chain]:
-    with running_chain() as chain:
-        yield chain
 
 
 @pytest.fixture(scope="module")

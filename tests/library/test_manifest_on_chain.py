@@ -23,18 +23,12 @@ from imprimatur.manifest.verification import (
     SignerNotAllowed,
     verify_manifest,
 )
-from support.node import ROOT, running_chain
+from support.node import ROOT
 from tools import compile as compiler
 
 FILE_HASH = "5a" * 32
 OTHER_HASH = "c3" * 32
 SOON = 3600
-
-
-@pytest.fixture(scope="module")
-def chain():
-    with running_chain() as chain:
-        yield chain
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ from imprimatur.chain.outbox.view import WrongChain
 from imprimatur.chain.rpc import NodeRefused, Rpc
 from imprimatur.chain.signers import KeySigner, SignerUnusable
 from imprimatur.chain.transactions import Fees, NotEnoughFunds
-from support.node import ETHER, Chain, running_chain
+from support.node import ETHER, Chain
 from support.settle import settle
 
 CHAIN_ID = 31337
@@ -101,12 +101,6 @@ class Desk:
 
     def alarms(self) -> set[AlarmKind]:
         return {alarm.kind for alarm in self.outbox.alarms()}
-
-
-@pytest.fixture(scope="module")
-def chain() -> Iterator[Chain]:
-    with running_chain() as chain:
-        yield chain
 
 
 @pytest.fixture

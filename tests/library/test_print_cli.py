@@ -21,25 +21,13 @@ from imprimatur.device import profile as profiles
 from imprimatur.license_id import format_id
 from imprimatur.manifest.signature import sign_manifest
 from imprimatur.sealing import public_key, recipient_text, secret_from_text
-from support.delivery_portal import DeliveryPortal, Fault, running_portal
-from support.node import ROOT, running_chain
+from support.delivery_portal import DeliveryPortal, Fault
+from support.node import ROOT
 
 COMMAND = Path(sys.executable).with_name("imprimatur")
 CODE = "ABCDE-12345-FGHJK-67890"
 PASSWORD = "a long password"
 PART = b"G28\nG1 X10 E1\n" * 30_000
-
-
-@pytest.fixture(scope="module")
-def chain():
-    with running_chain() as chain:
-        yield chain
-
-
-@pytest.fixture(scope="module")
-def served(chain):
-    with running_portal(chain) as portal:
-        yield portal
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +51,11 @@ def device(base):
 
 
 @pytest.fixture
-def portal(served: DeliveryPortal, device):
+def portal(portal: DeliveryPortal, device):
     """Honest, and nothing in it but an invitation."""
-    served.devices, served.invitations, served.served = {device}, {CODE: None}, {}
-    served.faults, served.ranges, served.requests, served.extra_entries = [], [], [], []
-    return served
+    portal.devices, portal.invitations, portal.served = {device}, {CODE: None}, {}
+    portal.faults, portal.ranges, portal.requests, portal.extra_entries = [], [], [], []
+    return portal
 
 
 @pytest.fixture

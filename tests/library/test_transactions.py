@@ -8,15 +8,8 @@ from imprimatur.chain.adapters import ProviderRpc
 from imprimatur.chain.interface import ContractReverted
 from imprimatur.chain.rpc import NodeRefused, Rpc
 from imprimatur.chain.transactions import Fees, NoBaseFee, NotEnoughFunds, is_known_already
-from support.node import running_chain
 
 FILE_HASH = "d1" * 32
-
-
-@pytest.fixture(scope="module")
-def chain():
-    with running_chain() as chain:
-        yield chain
 
 
 class Changed(Rpc):

@@ -3,60 +3,21 @@
 They see it from outside, by HTTP and with a browser.
 """
 
-import gc
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from imprimatur.chain.signers import KeySigner
-from support.delivery_portal import DeliveryPortal, running_portal
-from support.licensed_printer import (
-    STARTER,
-    Issue,
-    Printer,
-    address_in,
-    issuer,
-    plugin_settings,
-    write_start_script,
-)
-from support.node import ROOT, Chain, running_chain
+from support.delivery_portal import DeliveryPortal
+from support.licensed_printer import STARTER, Printer, running_printer, write_start_script
+from support.node import ROOT, Chain
 from support.octoprint import OctoPrint, running_octoprint
+from support.printer_fixtures import chain, issue, owner, portal, printer, shared_portal
 
-with warnings.catch_warnings():
-    # OctoPrint leaves a socket open when it is imported.
-    warnings.simplefilter("ignore", ResourceWarning)
-    import octoprint.util.net  # noqa: F401
-
-    gc.collect()
+__all__ = ["chain", "issue", "owner", "portal", "printer", "shared_portal"]
 
 ENVIRONMENT = ROOT / ".venv-octoprint2"
 CONNECTOR = Path(__file__).parent / "quiet_connector.py"
-
-
-@pytest.fixture(scope="session")
-def chain() -> Iterator[Chain]:
-    with running_chain() as chain:
-        yield chain
-
-
-@pytest.fixture(scope="session")
-def owner(chain: Chain) -> KeySigner:
-    return chain.account()
-
-
-@pytest.fixture(scope="session")
-def shared_portal(chain: Chain) -> Iterator[DeliveryPortal]:
-    with running_portal(chain) as portal:
-        yield portal
-
-
-@pytest.fixture
-def portal(shared_portal: DeliveryPortal) -> DeliveryPortal:
-    """Honest at the start of each test."""
-    shared_portal.reset()
-    return shared_portal
 
 
 @pytest.fixture(scope="session")
@@ -64,27 +25,9 @@ def shared_printer(
     chain: Chain, shared_portal: DeliveryPortal, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Printer]:
     basedir = tmp_path_factory.mktemp("octoprint2")
-    address = address_in(basedir, ENVIRONMENT)
-    write_start_script(basedir)
-    settings = plugin_settings(chain, shared_portal)
-    with running_octoprint(basedir, settings, [STARTER, CONNECTOR], environment=ENVIRONMENT) as octoprint:
-        octoprint.card = "printer"
-        yield Printer(octoprint, address, chain)
-
-
-@pytest.fixture
-def printer(shared_printer: Printer) -> Printer:
-    """Idle at the start of each test, whatever the last one left behind."""
-    if not shared_printer.octoprint.operational():
-        shared_printer.octoprint.post("/api/job", command="cancel")
-    shared_printer.octoprint.wait_until_operational()
-    return shared_printer
-
-
-@pytest.fixture
-def issue(owner: KeySigner, portal: DeliveryPortal, printer: Printer) -> Issue:
-    """Issue a license for the real printer."""
-    return issuer(owner, portal, printer.address)
+    with running_printer(chain, shared_portal, basedir, [STARTER, CONNECTOR], ENVIRONMENT) as printer:
+        printer.octoprint.card = "printer"
+        yield printer
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from support.leak_scan import Secret
+from support.leak_scan import Secret, memory_beside
 from support.licensed_printer import START_SCRIPT, Issue, Printer
 from support.node import ROOT
 from support.octoprint import OctoPrint, gcode_lines, wait_for
@@ -70,7 +70,8 @@ def test_nothing_of_it_is_anywhere_and_it_pauses_as_any_job(
     assert (refused.status_code, refused.json()["reason"]["key"]) == (409, "restart_refused")
 
     def on_disk() -> list[tuple[Path, bytes]]:
-        return secret.on_disk(logged.pid, logged.basedir, Path("/dev/shm"), but=RECORDING)
+        folders = [logged.basedir, *memory_beside(logged.basedir)]
+        return secret.on_disk(logged.pid, *folders, but=RECORDING)
 
     assert on_disk() == []
     logged.post("/api/job", command="pause", action="resume")
@@ -90,5 +91,6 @@ def test_the_search_finds_what_isnt_confidential(logged: OctoPrint, browser: Lis
     own = Secret(lines=20, first=5000)
     logged.command(own.lines[0])
     wait_for("The terminal shows it", lambda: own.in_bytes("\n".join(browser.frames).encode()))
-    found = own.on_disk(logged.pid, logged.basedir, Path("/dev/shm"), but=RECORDING)
+    folders = [logged.basedir, *memory_beside(logged.basedir)]
+    found = own.on_disk(logged.pid, *folders, but=RECORDING)
     assert {path.resolve().name for path, _ in found} == {"serial.log"}

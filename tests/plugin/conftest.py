@@ -1,13 +1,11 @@
 """A chain, a portal and one real OctoPrint that the tests of this folder share."""
 
-import gc
-import warnings
 from collections.abc import Iterator
 
 import pytest
+from start_paths import clean, prepare
 
-from imprimatur.chain.signers import KeySigner
-from support.delivery_portal import DeliveryPortal, running_portal
+from support.delivery_portal import DeliveryPortal
 from support.licensed_printer import (
     START_SCRIPT,
     STARTER,
@@ -19,17 +17,12 @@ from support.licensed_printer import (
     issuer,
     part,
     plugin_settings,
+    running_printer,
     write_start_script,
 )
-from support.node import Chain, running_chain
-from support.octoprint import running_octoprint
-
-with warnings.catch_warnings():
-    # OctoPrint leaves a socket open when it is imported.
-    warnings.simplefilter("ignore", ResourceWarning)
-    import octoprint.util.net  # noqa: F401
-
-    gc.collect()
+from support.node import Chain
+from support.octoprint import OctoPrint
+from support.printer_fixtures import chain, issue, owner, portal, printer, shared_portal
 
 __all__ = [
     "STARTER",
@@ -39,35 +32,18 @@ __all__ = [
     "Issued",
     "Printer",
     "address_in",
+    "chain",
+    "issue",
     "issuer",
+    "owner",
     "part",
     "plugin_settings",
+    "portal",
+    "printer",
+    "running_printer",
+    "shared_portal",
     "write_start_script",
 ]
-
-
-@pytest.fixture(scope="session")
-def chain() -> Iterator[Chain]:
-    with running_chain() as chain:
-        yield chain
-
-
-@pytest.fixture(scope="session")
-def owner(chain: Chain) -> KeySigner:
-    return chain.account()
-
-
-@pytest.fixture(scope="session")
-def shared_portal(chain: Chain) -> Iterator[DeliveryPortal]:
-    with running_portal(chain) as portal:
-        yield portal
-
-
-@pytest.fixture
-def portal(shared_portal: DeliveryPortal) -> DeliveryPortal:
-    """Honest at the start of each test."""
-    shared_portal.reset()
-    return shared_portal
 
 
 @pytest.fixture(scope="session")
@@ -75,23 +51,19 @@ def shared_printer(
     chain: Chain, shared_portal: DeliveryPortal, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Printer]:
     basedir = tmp_path_factory.mktemp("octoprint")
-    address = address_in(basedir)
-    write_start_script(basedir)
-    settings = plugin_settings(chain, shared_portal)
-    with running_octoprint(basedir, settings, [STARTER, WATCHER]) as octoprint:
-        yield Printer(octoprint, address, chain)
+    with running_printer(chain, shared_portal, basedir, [STARTER, WATCHER]) as printer:
+        yield printer
+
+
+@pytest.fixture(scope="module")
+def prepared(shared_printer: Printer) -> Iterator[int]:
+    """The shared OctoPrint has the files of `start_paths` during this module; how long its log was before."""
+    prepare(shared_printer.octoprint)
+    yield len(shared_printer.octoprint.log())
+    clean(shared_printer.octoprint)
 
 
 @pytest.fixture
-def printer(shared_printer: Printer) -> Printer:
-    """Idle at the start of each test, whatever the last one left behind."""
-    if not shared_printer.octoprint.operational():
-        shared_printer.octoprint.post("/api/job", command="cancel")
-    shared_printer.octoprint.wait_until_operational()
-    return shared_printer
-
-
-@pytest.fixture
-def issue(owner: KeySigner, portal: DeliveryPortal, printer: Printer) -> Issue:
-    """Issue a license for the real printer."""
-    return issuer(owner, portal, printer.address)
+def octoprint(prepared: int, printer: Printer) -> OctoPrint:
+    """With the files of `start_paths`."""
+    return printer.octoprint

@@ -67,6 +67,7 @@ class Starter(octoprint.plugin.SimpleApiPlugin, octoprint.plugin.EventHandlerPlu
             "script": ["name"],
             "restart": [],
             "slow": ["seconds"],
+            "write_card": ["name"],
             "policy": ["policy"],
             "forget": [],
             "sabotage": ["what"],
@@ -129,6 +130,9 @@ class Starter(octoprint.plugin.SimpleApiPlugin, octoprint.plugin.EventHandlerPlu
             self._turn_the_queue()
         elif command == "slow":
             _moves["seconds"] = data["seconds"]
+        elif command == "write_card":
+            # As a printer goes on with it, whatever becomes of OctoPrint.
+            self._printer._comm._serial._writeSdFile(data["name"])
         elif command == "policy":
             settings().set(["plugins", "imprimatur", "policy"], data["policy"], force=True)
         elif command == "forget":

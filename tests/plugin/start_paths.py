@@ -277,8 +277,8 @@ def settle(octoprint: OctoPrint) -> None:
 
 
 @contextmanager
-def slowly(octoprint: OctoPrint, seconds: float) -> Iterator[None]:
-    """The machine needs some time for each move."""
+def slowly(octoprint: OctoPrint, seconds: float = 0.1) -> Iterator[None]:
+    """The machine needs some time for each move: a print of `long_part` doesn't end meanwhile."""
     by_plugin("slow", seconds=seconds)(octoprint)
     try:
         yield
@@ -307,7 +307,7 @@ def check_refused(octoprint: OctoPrint, path: StartPath) -> None:
         assert octoprint.received(mark)[-3:-1] == ["M524", "M25"]
         return
     answer = path.how(octoprint)
-    time.sleep(0.1)
+    wait_for("It is told", lambda: path.reason in seen(octoprint)["refused"], 15, 0.02)
     settle(octoprint)
     now, received = seen(octoprint), octoprint.received(mark)
     arrived = [line for line in received if line in LINES and line not in path.by_hand]

@@ -16,14 +16,13 @@ from start_paths import (
     StartPath,
     by_plugin,
     check_refused,
-    clean,
     prepare,
     seen,
     settle,
     stored,
 )
 
-from conftest import STARTER, Issue, Printer, address_in, plugin_settings, write_start_script
+from conftest import STARTER, Issue, Printer, running_printer
 from octoprint_imprimatur.compat.printer import printer_trouble
 from octoprint_imprimatur.gate import Gate
 from octoprint_imprimatur.messages import Message
@@ -31,23 +30,16 @@ from octoprint_imprimatur.policy import LICENSED_ONLY
 from octoprint_imprimatur.printer import factory
 from support.delivery_portal import DeliveryPortal
 from support.node import Chain
-from support.octoprint import OctoPrint, running_octoprint, wait_for
+from support.octoprint import OctoPrint, wait_for
 
 WAYS = {path.name: path for path in PATHS}
 BREAKER = Path(__file__).parent / "factory_breaker.py"
 
 
-@pytest.fixture(scope="module")
-def prepared(shared_printer: Printer) -> Iterator[None]:
-    prepare(shared_printer.octoprint)
-    yield
-    clean(shared_printer.octoprint)
-
-
 @pytest.fixture
-def octoprint(prepared: None, printer: Printer) -> Iterator[OctoPrint]:
-    yield printer.octoprint
-    by_plugin("repair")(printer.octoprint)
+def octoprint(octoprint: OctoPrint) -> Iterator[OctoPrint]:
+    yield octoprint
+    by_plugin("repair")(octoprint)
 
 
 def refused(octoprint: OctoPrint, license: int) -> str:
@@ -175,12 +167,9 @@ def stock(
     chain: Chain, shared_portal: DeliveryPortal, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Printer]:
     basedir = tmp_path_factory.mktemp("stock")
-    address = address_in(basedir)
-    write_start_script(basedir)
-    settings = plugin_settings(chain, shared_portal)
-    with running_octoprint(basedir, settings, [STARTER, BREAKER]) as octoprint:
-        prepare(octoprint)
-        yield Printer(octoprint, address, chain)
+    with running_printer(chain, shared_portal, basedir, [STARTER, BREAKER]) as printer:
+        prepare(printer.octoprint)
+        yield printer
 
 
 BY_LINES = [

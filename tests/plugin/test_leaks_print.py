@@ -6,6 +6,7 @@ deleted, archives, what a browser is sent, what OctoPrint offers for download, a
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from conftest import START_SCRIPT, Issue, Printer
 from imprimatur.chain.signers import KeySigner
 from imprimatur.license_id import format_id
 from support.delivery_portal import DeliveryPortal
-from support.leak_scan import Secret
+from support.leak_scan import MEMORY, Secret, memory_beside
 from support.octoprint import OctoPrint, wait_for
 from support.octoprint_socket import Listener, listening
 
@@ -44,7 +45,8 @@ def browser(logged: OctoPrint) -> Iterator[Listener]:
 
 def on_disk(octoprint: OctoPrint, secret: Secret) -> list[tuple[Path, bytes]]:
     """Temporary files lie below the base folder too."""
-    return secret.on_disk(octoprint.pid, octoprint.basedir, Path("/dev/shm"), but=RECORDING)
+    folders = [octoprint.basedir, *memory_beside(octoprint.basedir)]
+    return secret.on_disk(octoprint.pid, *folders, but=RECORDING)
 
 
 def downloads(octoprint: OctoPrint) -> dict[str, bytes]:
@@ -75,6 +77,10 @@ def test_the_search_finds_what_isnt_confidential(logged: OctoPrint, browser: Lis
     own = Secret(lines=20, first=5000)
     logged.upload("own.gcode", own.data.decode())
     try:
+        with tempfile.NamedTemporaryFile(dir=MEMORY) as in_memory:
+            in_memory.write(own.data)
+            in_memory.flush()
+            assert [path for path, _ in on_disk(logged, own)][1:] == [Path(in_memory.name)]
         assert [path.name for path, _ in on_disk(logged, own)] == ["own.gcode"]
         name = back_up(logged)
         assert own.in_bytes(downloads(logged)["own.gcode"])

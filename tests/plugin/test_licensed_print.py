@@ -1,16 +1,17 @@
 """Licensed prints on a real OctoPrint, with a real chain, recorded inside the virtual printer."""
 
-import time
 from pathlib import Path
 
 import pytest
+from start_paths import by_plugin, seen, slowly
 
 from conftest import START_SCRIPT, Issue, Issued, Printer
 from imprimatur.chain.signers import KeySigner
 from imprimatur.key_answer import Refusal
 from imprimatur.license_id import format_id
 from support.delivery_portal import DeliveryPortal, Fault
-from support.leak_scan import files_of
+from support.leak_scan import files_of, memory_beside
+from support.licensed_printer import long_part
 from support.node import ROOT, Chain
 from support.octoprint import gcode_lines, wait_for
 
@@ -63,12 +64,12 @@ def test_the_list_is_exactly_what_the_chain_says(
 
 
 def test_an_expired_license_isnt_listed(printer: Printer, issue: Issue, chain: Chain) -> None:
-    until = int(time.time()) + 6
-    license = issue(valid_until=until)
-    wait_for("It has expired", lambda: format_id(license.id) not in listed(printer), 30, 0.3)
-    # A block's time has no fractions.
-    wait_for("A block can show it", lambda: time.time() > until + 1)
+    now = int(chain.rpc.call("eth_getBlockByNumber", ["latest", False])["timestamp"], 16)
+    license = issue(valid_until=now + 60)
+    assert format_id(license.id) in listed(printer)
+    chain.rpc.call("evm_setNextBlockTimestamp", [hex(now + 61)])
     chain.rpc.call("evm_mine", [])
+    assert format_id(license.id) not in listed(printer)
     answer = printer.octoprint.print_license(license.id)
     assert (answer.status_code, answer.json()["reason"]["key"]) == (409, "expired")
 
@@ -133,13 +134,6 @@ def test_every_line_of_the_example_reaches_the_printer_in_order(printer: Printer
         assert printer.octoprint.received(mark) == [START_SCRIPT, *wanted, *OCTOPRINTS_END]
 
 
-def slow_part(early: int = 0, late: int = 0) -> bytes:
-    """A file that waits `early` × 0.2 s before material is fed, and `late` × 0.2 s after that."""
-    moves = "".join(f"G1 X{i} E0.01\nG4 P200\n" for i in range(late))
-    waits = "G4 P200\n" * early
-    return f"; {early} {late}\nG28\n{waits}M83\nG1 X1 E1\n{moves}".encode()
-
-
 def start(printer: Printer, license: Issued, state: str) -> str:
     """Print until the job is in `state`; its id."""
     id = printer.octoprint.print_license(license.id).json()["job"]["id"]
@@ -149,16 +143,17 @@ def start(printer: Printer, license: Issued, state: str) -> str:
 
 def test_pause_resume_and_what_octoprint_shows(printer: Printer, issue: Issue) -> None:
     octoprint = printer.octoprint
-    license = issue(data=slow_part(late=12))
+    license = issue(data=long_part())
     mark = octoprint.mark()
-    id = start(printer, license, "PRINTING")
-    shown = octoprint.get("/api/job")
-    assert (shown["job"]["file"]["display"], shown["job"]["file"]["size"]) == (
-        "clip.gcode",
-        len(license.data),
-    )
-    assert octoprint.post("/api/job", command="pause", action="pause").status_code == 204
-    wait_for("It is paused", lambda: octoprint.state() == "Paused")
+    with slowly(octoprint):
+        id = start(printer, license, "PRINTING")
+        shown = octoprint.get("/api/job")
+        assert (shown["job"]["file"]["display"], shown["job"]["file"]["size"]) == (
+            "clip.gcode",
+            len(license.data),
+        )
+        assert octoprint.post("/api/job", command="pause", action="pause").status_code == 204
+        wait_for("It is paused", lambda: octoprint.state() == "Paused")
     assert 0 < octoprint.get("/api/job")["progress"]["completion"] < 100
     refused = octoprint.post("/api/job", command="restart")
     assert (refused.status_code, refused.json()["reason"]["key"]) == (409, "restart_refused")
@@ -192,28 +187,34 @@ def test_a_file_that_pauses_itself_and_changes_the_tool(printer: Printer, issue:
 
 def test_a_plugin_that_restarts_a_paused_print_gets_nothing(printer: Printer, issue: Issue) -> None:
     octoprint = printer.octoprint
-    license = issue(data=slow_part(late=12))
+    license = issue(data=long_part())
     start_mark = octoprint.mark()
-    id = start(printer, license, "PRINTING")
-    octoprint.post("/api/job", command="pause", action="pause")
-    wait_for("It is paused", lambda: octoprint.state() == "Paused")
+    with slowly(octoprint):
+        id = start(printer, license, "PRINTING")
+        octoprint.post("/api/job", command="pause", action="pause")
+        wait_for("It is paused", lambda: octoprint.state() == "Paused")
+    by_plugin("forget")(octoprint)
     mark = octoprint.mark()
-    octoprint.post("/api/plugin/print_starter", command="restart", path="")
-    time.sleep(0.5)
+    by_plugin("restart")(octoprint)
+    wait_for("It is told", lambda: "restart_refused" in seen(octoprint)["refused"])
+    octoprint.command("M117 still here")
+    wait_for("Later lines came", lambda: "M117 still here" in octoprint.received(mark))
     assert octoprint.state() == "Paused"
     assert not set(octoprint.received(mark)) & set(license.lines)
     octoprint.post("/api/job", command="pause", action="resume")
     assert octoprint.wait_for_state(id, "FINISHED", "FAILED")["state"] == "FINISHED"
-    received = [line for line in octoprint.received(start_mark) if line not in ("M400", "M114")]
+    others = ("M400", "M114", "M117 still here")
+    received = [line for line in octoprint.received(start_mark) if line not in others]
     assert received == [START_SCRIPT, *license.lines]
 
 
 def test_cancelled_before_the_part_begins_keeps_the_copy(printer: Printer, issue: Issue) -> None:
     octoprint = printer.octoprint
-    license = issue(data=slow_part(early=8), copies=2)
-    id = start(printer, license, "ARMED")
-    octoprint.post("/api/job", command="cancel")
-    job = octoprint.wait_for_state(id, "KEYED")
+    license = issue(data=long_part(travels=100), copies=2)
+    with slowly(octoprint):
+        id = start(printer, license, "ARMED")
+        octoprint.post("/api/job", command="cancel")
+        job = octoprint.wait_for_state(id, "KEYED")
     assert (job["ready"], job["copy"]) == (True, 1)
     octoprint.wait_until_operational()
 
@@ -228,10 +229,11 @@ def test_cancelled_before_the_part_begins_keeps_the_copy(printer: Printer, issue
 
 def test_cancelled_after_the_part_has_begun_is_final(printer: Printer, issue: Issue) -> None:
     octoprint = printer.octoprint
-    license = issue(data=slow_part(late=12))
-    id = start(printer, license, "PRINTING")
-    octoprint.post("/api/job", command="cancel")
-    assert octoprint.wait_for_state(id, "FAILED")["message"]["key"] == "cancelled"
+    license = issue(data=long_part())
+    with slowly(octoprint):
+        id = start(printer, license, "PRINTING")
+        octoprint.post("/api/job", command="cancel")
+        assert octoprint.wait_for_state(id, "FAILED")["message"]["key"] == "cancelled"
     octoprint.wait_until_operational()
     refused = octoprint.post(f"/plugin/imprimatur/jobs/{id}/print")
     assert (refused.status_code, refused.json()["reason"]["key"]) == (409, "not_waiting")
@@ -239,9 +241,10 @@ def test_cancelled_after_the_part_has_begun_is_final(printer: Printer, issue: Is
 
 def test_a_second_job_waits_for_the_first(printer: Printer, issue: Issue) -> None:
     octoprint = printer.octoprint
-    license, other = issue(data=slow_part(late=5)), issue()
-    id = start(printer, license, "PRINTING")
-    refused = octoprint.print_license(other.id)
+    license, other = issue(data=long_part()), issue()
+    with slowly(octoprint):
+        id = start(printer, license, "PRINTING")
+        refused = octoprint.print_license(other.id)
     assert (refused.status_code, refused.json()["reason"]["key"]) == (409, "printer_not_ready")
     octoprint.wait_for_state(id, "FINISHED")
     assert printer.used(other.id) == 0
@@ -259,29 +262,37 @@ def test_the_part_is_on_no_disk_before_during_and_after_its_print(
 ) -> None:
     octoprint = printer.octoprint
     secret = b"; drawing 4711, never to be seen on a disk of this printer"
-    license = issue(data=slow_part(early=4, late=20) + secret + b"\n" + b"G4 P0\n" * 20_000)
+    license = issue(data=long_part(travels=100) + secret + b"\n" + b"G4 P0\n" * 20_000)
     # What the search can find, it finds.
     (tmp_path / "seen").write_bytes(b"G28\n" + secret)
-    folders = [octoprint.basedir, Path("/dev/shm")]
     assert [path for path in files_of(octoprint.pid, tmp_path) if contains(path, secret)]
     portal.faults.append(Fault("POST /desk", status=500, times=1))
 
     def search() -> list[Path]:
+        folders = [octoprint.basedir, *memory_beside(octoprint.basedir)]
         return [path for path in files_of(octoprint.pid, *folders) if contains(path, secret)]
 
-    id = octoprint.print_license(license.id).json()["job"]["id"]
-    looked = set()
-    for state in ("CONSUMED", "ARMED", "PRINTING"):
-        wait_for(f"It is {state}", lambda state=state: octoprint.job(id)["state"] == state, 30, 0.02)
+    def sealed() -> set[Path]:
+        return set((octoprint.basedir / "data" / "imprimatur" / "sealed").glob("*.age"))
+
+    before = sealed()
+
+    def look_while(state: str) -> None:
+        wait_for(f"It is {state}", lambda: octoprint.job(id)["state"] == state, 30, 0.02)
         assert search() == [], state
-        looked.add(octoprint.job(id)["state"])
-    assert "PRINTING" in looked, "it still printed after the last look"
+
+    id = octoprint.print_license(license.id).json()["job"]["id"]
+    with slowly(octoprint):
+        look_while("CONSUMED")
+        assert sealed() - before != set()
+        look_while("ARMED")
+    look_while("PRINTING")
+    assert octoprint.job(id)["state"] == "PRINTING", "it still printed after the last look"
     octoprint.post("/api/job", command="cancel")
     octoprint.wait_for_state(id, "FAILED")
     octoprint.wait_until_operational()
     assert search() == []
-    sealed = octoprint.basedir / "data" / "imprimatur" / "sealed"
-    assert [path for path in sealed.iterdir() if path.suffix == ".age"] == []
+    assert sealed() - before == set()
 
 
 def test_a_key_that_is_refused_is_told_and_the_copy_comes_back(

@@ -26,9 +26,12 @@ class Folder:
         )
 
     def put(self, path: str, data: bytes) -> str:
-        """Upload a file; its hash."""
-        (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (self.folder / path).write_bytes(data)
+        """Upload a file, which is there at once as a whole; its hash."""
+        file = self.folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f".partial{file.name}")
+        partial.write_bytes(data)
+        partial.replace(file)
         self.files.look_soon()
         return hashlib.sha256(data).hexdigest()
 

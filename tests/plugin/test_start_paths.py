@@ -9,32 +9,18 @@ from start_paths import (
     by_plugin,
     check_prints,
     check_refused,
-    clean,
     prepare,
     seen,
     settle,
     table,
 )
 
-from conftest import STARTER, Issue, Printer, write_start_script
+from conftest import STARTER, Issue, write_start_script
 from octoprint_imprimatur.policy import TURNS
 from support.node import ROOT
 from support.octoprint import OctoPrint, running_octoprint, wait_for
 
 by_name = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
-
-
-@pytest.fixture(scope="module")
-def prepared(shared_printer: Printer) -> Iterator[int]:
-    """How long the log was before."""
-    prepare(shared_printer.octoprint)
-    yield len(shared_printer.octoprint.log())
-    clean(shared_printer.octoprint)
-
-
-@pytest.fixture
-def octoprint(prepared: int, printer: Printer) -> OctoPrint:
-    return printer.octoprint
 
 
 @by_name

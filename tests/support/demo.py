@@ -78,14 +78,12 @@ class RunningDemo:
                 lines.append(" ".join(process.cmdline()))
         return "\n".join(lines)
 
-    def signal(self, number: signal.Signals) -> None:
-        """Signal the launcher alone, as a user's Ctrl-C, a logout, or the kernel would."""
+    def end(self, number: signal.Signals) -> None:
+        """Signal the launcher alone, as a user's Ctrl-C or the kernel would: nothing may be left."""
+        processes = self.processes()
         self._process.send_signal(number)
-
-    def stop(self) -> None:
-        if self._process.poll() is None:
-            self.signal(signal.SIGTERM)
-            self._process.wait(timeout=60)
+        _gone, alive = psutil.wait_procs(processes, timeout=60)
+        assert not alive
 
     def octoprint(self, path: str) -> Any:
         """An answer of OctoPrint's REST interface."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 SIGNATURE = b"7391"
 WINDOW = 20
+MEMORY = Path("/dev/shm")
 
 
 def secret_lines(lines: int, first: int) -> list[str]:
@@ -90,10 +91,35 @@ def _name_of(path: Path) -> str:
     return os.readlink(path) if path.is_symlink() else str(path)
 
 
+def memory_beside(basedir: Path) -> list[Path]:
+    """What lies in shared memory now, where a program may put a file as well.
+
+    Not the folders of tests, which may lie there too (`tools/launcher/suites.py`), and not the one that holds
+    `basedir`, which is looked at anyway.
+    """
+
+    def is_of_tests(path: Path) -> bool:
+        return path.name.startswith("imprimatur-test-") or any(path.glob("pytest-of-*"))
+
+    return [path for path in MEMORY.iterdir() if path not in basedir.parents and not is_of_tests(path)]
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, in which others come and go meanwhile."""
+
+    def is_gone(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise error
+
+    for place, _, names in os.walk(folder, onerror=is_gone):
+        yield from (Path(place, name) for name in names)
+
+
 def files_of(pid: int, *folders: Path) -> Iterator[Path]:
-    """Every file below the folders, and every open one of the process group, deleted or not, with bytes."""
+    """Every file among or below the folders, and every open one of the process group, deleted or not, with
+    bytes."""
     for folder in folders:
-        yield from (path for path in folder.rglob("*") if path.is_file())
+        yield from (path for path in (folder, *_below(folder)) if path.is_file())
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if os.getpgid(int(process.name)) == os.getpgid(pid):

@@ -1,8 +1,10 @@
 """A printer that may print only what is licensed, and the licenses that tests issue for it."""
 
 import itertools
+import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from imprimatur.chain import node
 from imprimatur.chain.signers import KeySigner
 from support.delivery_portal import DeliveryPortal
 from support.node import ROOT, Chain
-from support.octoprint import ENVIRONMENT, OctoPrint
+from support.octoprint import ENVIRONMENT, OctoPrint, running_octoprint
 
 STARTER = ROOT / "tests" / "plugin" / "print_starter.py"
 WATCHER = ROOT / "tests" / "plugin" / "line_watcher.py"
@@ -22,6 +24,18 @@ def part(lines: int = 40) -> bytes:
     """A tiny print file, different each time: heats, homes, then feeds material."""
     moves = "".join(f"G1 X{i} Y{i % 7} E0.0{i % 9 + 1} F6000\n" for i in range(1, lines + 1))
     return f"; part {next(_numbers)}\nM104 S50\nG28 ; home\nM83\n{moves}M104 S0\n".encode()
+
+
+def long_part(moves: int = 200, travels: int = 0) -> bytes:
+    """A file that is printed in no time, and for long while the machine takes its time for each move.
+
+    Args:
+        moves: how many feed material.
+        travels: how many come before those.
+    """
+    before = "".join(f"G1 X{i} Y3\n" for i in range(travels))
+    part = "".join(f"G1 X{i} E0.01\n" for i in range(moves))
+    return f"; part {next(_numbers)}\nG28\n{before}M83\n{part}".encode()
 
 
 @dataclass(frozen=True)
@@ -93,3 +107,33 @@ def address_in(basedir: Path, environment: Path = ENVIRONMENT) -> str:
     command = [environment / "bin" / "python", "-m", "octoprint_imprimatur.keys", basedir]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     return done.stdout.strip()
+
+
+def give_key(basedir: Path) -> str:
+    """A new printer key, whose keystore takes no time to open, unlike one that is made for an operator; its
+    address."""
+    from eth_account import Account
+
+    from octoprint_imprimatur import keys
+
+    folder, password, account = keys.data_folder(basedir), "known to tests", Account.create()
+    keys.write_secret(folder / keys.PASSWORD, password)
+    keystore = Account.encrypt(account.key, password, iterations=2)
+    keys.write_secret(folder / keys.KEYSTORE, json.dumps(keystore))
+    return str(account.address)
+
+
+@contextmanager
+def running_printer(
+    chain: Chain,
+    portal: DeliveryPortal,
+    basedir: Path,
+    extra_plugins: Sequence[Path],
+    environment: Path = ENVIRONMENT,
+) -> Iterator[Printer]:
+    """A started OctoPrint with a key, the settings of this chain and portal, and the start script."""
+    address = give_key(basedir)
+    write_start_script(basedir)
+    settings = plugin_settings(chain, portal)
+    with running_octoprint(basedir, settings, extra_plugins, environment=environment) as octoprint:
+        yield Printer(octoprint, address, chain)

@@ -21,6 +21,10 @@ from tools.launcher.processes import end_with_launcher, free_port
 ENVIRONMENT = ROOT / ".venv-octoprint"
 RECORDER = ROOT / "tests" / "plugin" / "serial_recorder.py"
 _NUMBERED = re.compile(rb"^N(\d+)\s+(.*?)\s*\*\d+$")
+_PASSWORD = secrets.token_urlsafe(12)
+"""Of all users in all instances of this process."""
+_users: dict[Path, bytes] = {}
+"""Users as the OctoPrint of an environment has written them: it takes seconds for that, once."""
 
 
 T = TypeVar("T")
@@ -68,7 +72,7 @@ class OctoPrint:
         self.basedir = basedir
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.password = secrets.token_urlsafe(12)
+        self.password = _PASSWORD
         self.api_key = secrets.token_hex(16)
         self.recording = basedir / "serial.rec"
         self.plugin = plugin
@@ -104,6 +108,10 @@ class OctoPrint:
             "virtual_printer": self.virtual_printer,
             "disabled": self.disabled,
         }
+        users = self.basedir / "users.yaml"
+        if self.environment in _users and not users.exists():
+            self.basedir.mkdir(exist_ok=True)
+            users.write_bytes(_users[self.environment])
         tool = ROOT / "tools" / "octoprint_base.py"
         subprocess.run(
             [self.environment / "bin" / "python", tool],
@@ -112,6 +120,7 @@ class OctoPrint:
             check=True,
             timeout=60,
         )
+        _users.setdefault(self.environment, users.read_bytes())
         (self.basedir / "plugins").mkdir(exist_ok=True)
         for plugin in (RECORDER, *self.extra_plugins):
             shutil.copy(plugin, self.basedir / "plugins")
@@ -256,7 +265,7 @@ def running_octoprint(
     environment: Path = ENVIRONMENT,
     **virtual_printer: Any,
 ) -> Iterator[OctoPrint]:
-    """A prepared and started instance, stopped at the end.
+    """A prepared and started instance, killed at the end, when nobody looks any more.
 
     Args:
         plugin: settings of the Imprimatur plugin.
@@ -273,4 +282,4 @@ def running_octoprint(
         octoprint.start()
         yield octoprint
     finally:
-        octoprint.stop()
+        octoprint.kill()

@@ -14,6 +14,7 @@ from typing import Any
 
 import requests
 
+from app.services.desk_keys import make_keys
 from imprimatur.chain.orders import Right
 from imprimatur.chain.signers import KeySigner, create_keystore
 from support.node import ROOT, Chain
@@ -70,7 +71,8 @@ class PortalProcesses:
         self.chain.write_address_book(self.folder / "deployments")
         public = self.environment.pop("IMPRIMATUR_DESK_FILE")
         self.flask("db", "upgrade")
-        self.flask("desk-keys", str(self.folder / "desk"))
+        # In this process: where tests make keystores cheap, the desk's is cheap too.
+        make_keys(self.folder / "desk")
         self.environment["IMPRIMATUR_DESK_FILE"] = public
         (self.folder / "operator.password").write_text("opens the operator's key")
         self.operator = create_keystore(self.folder / "operator.json", "opens the operator's key")

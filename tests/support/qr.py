@@ -72,7 +72,11 @@ def _words(dark: list[list[bool]], fixed: set[tuple[int, int]], mask: int) -> by
 
 def text_of(png: bytes) -> str:
     """The text in a QR code of one pixel per module."""
-    dark = modules(png)
+    return text_in(modules(png))
+
+
+def text_in(dark: list[list[bool]]) -> str:
+    """The text in the modules of a QR code."""
     size = len(dark)
     version = (size - 17) // 4
     # Format: two bits of level, three of mask, from the left along row 8.

@@ -10,7 +10,6 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,6 +24,18 @@ PACKAGES = "swift-proxy swift-account swift-container swift-object memcached"
 ACCESS_KEY = "test:tester"
 _KINDS = ("account", "container", "object")
 _PROGRAMS = ("swift-ring-builder", "memcached", *(f"swift-{kind}-server" for kind in (*_KINDS, "proxy")))
+_RINGS = """
+import sys
+from swift.common.ring import RingBuilder
+
+for kind, port in zip(sys.argv[1::2], sys.argv[2::2]):
+    ring = RingBuilder(4, 1, 0)
+    disk = {"region": 1, "zone": 1, "ip": "127.0.0.1", "port": int(port), "device": "disk", "weight": 1}
+    ring.add_dev(disk)
+    ring.rebalance()
+    ring.get_ring().save(f"{kind}.ring.gz")
+"""
+"""For Swift's own interpreter: the rings that say which disk holds what. All of it is on the one there is."""
 _SERVER = """
 [DEFAULT]
 bind_ip = 127.0.0.1
@@ -117,21 +128,16 @@ def running_s3() -> Iterator[S3]:
             subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, preexec_fn=end_with_launcher)
         )
 
-    def prepare(kind: str) -> None:
-        """The ring that says which disk holds what: all of it is on the one there is."""
-        device = f"r1z1-127.0.0.1:{ports[kind]}/disk"
-        for order in (("create", "4", "1", "0"), ("add", device, "1"), ("rebalance",)):
-            command = ["swift-ring-builder", f"{kind}.builder", *order]
-            subprocess.run(command, check=True, stdout=log, stderr=log, cwd=folder)
-
     try:
         (folder / "disk").mkdir()
         (folder / "swift.conf").write_text(
             f"[swift-hash]\nswift_hash_path_suffix = {secret}\n"
             "[storage-policy:0]\nname = only\ndefault = yes\n"
         )
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(prepare, _KINDS))
+        rings = [word for kind in _KINDS for word in (kind, str(ports[kind]))]
+        subprocess.run(
+            [*_interpreter(), "-c", _RINGS, *rings], check=True, stdout=log, stderr=log, cwd=folder
+        )
         start("memcached", "-l", "127.0.0.1", "-p", str(ports["memory"]), "-u", user, "-U", "0")
         for kind in (*_KINDS, "proxy"):
             text = _SERVER.format(port=ports[kind], user=user, folder=folder)
@@ -152,6 +158,14 @@ def running_s3() -> Iterator[S3]:
             server.wait(timeout=30)
         log.close()
         shutil.rmtree(folder)
+
+
+def _interpreter() -> list[str]:
+    """The Python that Swift was installed for."""
+    program = shutil.which("swift-ring-builder")
+    assert program is not None
+    with open(program) as file:
+        return file.readline().removeprefix("#!").split()
 
 
 def _wait(port: int, servers: Sequence["subprocess.Popen[bytes]"], log: Path) -> None:

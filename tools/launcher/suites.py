@@ -89,17 +89,18 @@ ALL = (
     Suite("library", (_pytest("tests/library"),), lane=1, needs=(AGE, SOFTHSM), in_memory=True),
     Suite("contracts", ((BROWNIE.command("python"), "tools/brownie_cli.py", "test"),), lane=0),
     Suite("reference", (_pytest("tests/reference"),), lane=0),
-    Suite("portal", (_pytest("tests/portal"),), lane=0, needs=(POSTGRES, S3)),
-    Suite("plugin", (_in_octoprint("tests/plugin"),), lane=0, needs=(SOFTHSM,)),
+    Suite("portal", (_pytest("tests/portal"),), lane=0, needs=(POSTGRES, S3), in_memory=True),
+    Suite("plugin", (_in_octoprint("tests/plugin"),), lane=0, needs=(SOFTHSM,), in_memory=True),
     Suite("crashes", (_in_octoprint("tests/crashes"),), lane=1),
     Suite("delivery", (_pytest("tests/delivery"),), lane=1, in_memory=True),
-    Suite("e2e", (_pytest("tests/e2e"),), lane=1, needs=(CHROMIUM,)),
+    Suite("e2e", (_pytest("tests/e2e"),), lane=1, needs=(CHROMIUM, SOFTHSM), in_memory=True),
     Suite(
         "octoprint2",
         ((OCTOPRINT2.command("python"), "-m", "pytest", "tests/octoprint2"),),
         lane=1,
         needs=(CHROMIUM,),
         installs=(OCTOPRINT2,),
+        in_memory=True,
     ),
 )
 NAMES = tuple(suite.name for suite in ALL)

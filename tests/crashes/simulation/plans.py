@@ -55,7 +55,7 @@ class Tally:
 def runs() -> Iterator[Run]:
     """What runs a plan, in a folder of its own."""
     with (
-        tempfile.TemporaryDirectory(dir=RAM if RAM.is_dir() else None) as folder,
+        tempfile.TemporaryDirectory(prefix="imprimatur-test-", dir=RAM if RAM.is_dir() else None) as folder,
         remembering() as begin_secrets_anew,
     ):
         numbers = itertools.count()

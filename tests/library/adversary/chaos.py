@@ -7,8 +7,10 @@ import itertools
 import math
 import os
 import signal
+import sqlite3
 import time
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -201,7 +203,9 @@ class Chaos:
     # --- what is true
 
     def _states(self) -> dict[int, State]:
-        return states_in(self._database)
+        # Not one connection for all: it would keep the next life from having to recover.
+        with closing(sqlite3.connect(self._database)) as database:
+            return states_in(database)
 
     def _balance(self, job: int) -> int:
         account = recipient(self.plan.seed, job)

@@ -136,9 +136,10 @@ def main() -> None:
         pid = os.fork()
         if pid == 0:
             end_with_launcher()
+            # Nobody but the child can say it before the child says that it dies.
+            say(pid=os.getpid())
             live(json.loads(line))
             os._exit(0)
-        say(pid=pid)
         say(ended=os.waitpid(pid, 0)[1])
 
 

@@ -5,9 +5,10 @@ of the greatest promised depth at the worst moment and one at the very end. Ever
 out exactly once, by a counter that doesn't protect itself.
 """
 
+import sqlite3
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
 
@@ -70,8 +71,10 @@ class World:
             self.node, Random(f"network {story.seed}"), story.weather, self.kill, self.trace
         )
         self._build = build
-        self._path = folder / f"outbox-{story.seed}.sqlite"
-        self._transactions = sqlite_transactions(self._path)
+        path = folder / f"outbox-{story.seed}.sqlite"
+        self._transactions = sqlite_transactions(path)
+        # Open as long as the world is: SQLite would begin a new log for every transaction.
+        self._database = sqlite3.connect(path)
         self._problems: list[str] = []
         # As an operator sets it who knows for how long a node of his may stand still.
         self._lost_after = max(60.0, 3 * story.weather.lag)
@@ -96,6 +99,9 @@ class World:
     def trace(self, line: str) -> None:
         """Remember what happened, for the report of a failure."""
         self._trace.append(f"{self.clock() - self._start:8.1f}  {line}")
+
+    def close(self) -> None:
+        self._database.close()
 
     # --- the process and its lives
 
@@ -165,7 +171,7 @@ class World:
 
     def states(self) -> dict[int, State]:
         """What the outbox says of each job."""
-        return states_in(self._path)
+        return states_in(self._database)
 
     def executed(self) -> Counter[int]:
         """How often each job was carried out, by the chain."""
@@ -288,4 +294,5 @@ def _name(job: int) -> str:
 
 def run(story: Story, folder: Path, build: Build = Outbox) -> Verdict:
     """Let a story happen. Its database is made in `folder`."""
-    return World(story, folder, build).run()
+    with closing(World(story, folder, build)) as world:
+        return world.run()
