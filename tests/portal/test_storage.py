@@ -180,7 +180,8 @@ def test_sweeping_takes_only_what_died(
     torn = everything_in(store)
     assert any(key in name for name in torn)
     assert store.sweep() == 0  # it could still be alive
-    assert everything_in(store) == torn
+    # A piece that the server had already may still arrive.
+    assert set(torn) <= set(everything_in(store))
     if kind == "s3":
         time.sleep(1.1)  # It counts in seconds.
     assert store.sweep(older_than_s=0) == 1
