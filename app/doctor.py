@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import click
 import sqlalchemy as sa
+from alembic.util.exc import CommandError
 from flask.cli import with_appcontext
 
 from app import settings
@@ -107,7 +108,9 @@ def _text(name: str, value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(_text(name, each) for each in value)
     if name == "database_url":
-        return sa.make_url(value).render_as_string()
+        url = sa.make_url(value)
+        # PostgreSQL takes a password there as well.
+        return url.set(query={}).render_as_string() + ("?…" if url.query else "")
     if name in ("chain_url", "chain_urls"):
         # Hosted nodes put their customer's key into the path.
         return origin_of(value) + ("/…" if urlsplit(value).path.strip("/") else "")
@@ -124,7 +127,12 @@ def _text(name: str, value: Any) -> str:
 def _database() -> str:
     with db.engine.connect() as connection:
         connection.execute(sa.text("SELECT 1"))
-    if alembic.needs_upgrade():
+    try:
+        outdated = alembic.needs_upgrade()
+    except CommandError as error:
+        # It names a migration that isn't there.
+        raise _Wrong("its tables are of a newer version. Run that version, or restore a backup.") from error
+    if outdated:
         raise _Wrong("its tables aren't those of this version. Run `flask --app app db upgrade`.")
     return f"{db.engine.dialect.name}, tables of this version"
 

@@ -15,7 +15,8 @@ from imprimatur.chain.rpc import HttpRpc, Rpc
 MAX_BODY = 4096
 """Bytes. A request has about 250."""
 CONNECT_TIMEOUT, READ_TIMEOUT, DEADLINE = 2.0, 4.0, 6.0
-"""Seconds that a device waits for each of the desk's nodes at most."""
+"""Seconds that a device waits for an answer of each of the desk's nodes at most. Events in parts are many
+answers: `chain.logs.AWAITED`."""
 LARGEST_ANSWER = 64 << 20
 """Bytes: all events of a license with 65,535 copies."""
 

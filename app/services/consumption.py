@@ -9,6 +9,7 @@ Nodes that contradict each other are not believed, whichever of them is right.
 """
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +19,7 @@ from typing import Any
 from imprimatur import address_book
 from imprimatur.chain import node
 from imprimatur.chain.events.layout import Layout, LogMalformed, checksummed, layouts_of
-from imprimatur.chain.logs import is_about_the_range, read_in_windows
+from imprimatur.chain.logs import AWAITED, is_about_the_range, read_in_windows
 from imprimatur.chain.outbox.rules import Finality, Rules
 from imprimatur.chain.print_license import CONTRACT
 from imprimatur.chain.rpc import NodeRefused, NodeUnreachable, Rpc, quantity
@@ -141,9 +142,9 @@ class Witnesses:
         Raises:
             ChainUnclear: one doesn't answer, belongs to another chain, or contradicts the others.
         """
-        finality = self.finality(place)
+        finality, until = self.finality(place), time.monotonic() + AWAITED
         try:
-            sights = [_look(rpc, place, finality, id, copy) for rpc in self._rpcs]
+            sights = [_look(rpc, place, finality, id, copy, until) for rpc in self._rpcs]
         except (NodeUnreachable, NodeRefused, LogMalformed) as error:
             raise ChainUnclear(str(error)) from error
         return _agreed(sights, id, copy)
@@ -165,7 +166,7 @@ class Witnesses:
         return Place(chain_id, checksummed(entry.address[2:].lower()), entry.block)
 
 
-def _look(rpc: Rpc, place: Place, finality: Finality, id: int, copy: int) -> Sight:
+def _look(rpc: Rpc, place: Place, finality: Finality, id: int, copy: int, until: float) -> Sight:
     query = {
         "address": place.contract,
         "fromBlock": hex(place.since),
@@ -180,7 +181,7 @@ def _look(rpc: Rpc, place: Place, finality: Finality, id: int, copy: int) -> Sig
     if isinstance(logs, NodeRefused) and is_about_the_range(logs):
         # Some nodes refuse the whole batch then.
         answers = _granted(rpc.batch(calls))
-        logs = read_in_windows(rpc, query, quantity(answers[1]), logs, enough=_hold_the_issuing)
+        logs = read_in_windows(rpc, query, quantity(answers[1]), logs, _hold_the_issuing, until)
     chain, newest, *tagged, logs = _granted([*answers, logs])
     if quantity(chain) != place.chain_id:
         raise NodeUnreachable(f"The chain node belongs to chain {quantity(chain)}, not {place.chain_id}.")

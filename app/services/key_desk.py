@@ -85,6 +85,8 @@ class KeyDesk:
         self._database = database
         self._per_minute = per_minute
         self._strangers = _Allowance(STRANGERS_PER_MINUTE)
+        # A node that gives few events at once takes seconds: strangers could take all threads with that.
+        self._stranger = threading.Lock()
 
     def answer(self, request: DeviceRequest, wanted: KeyRequest, now: float) -> SignedAnswer:
         """The signed answer to an authentic request.
@@ -136,7 +138,7 @@ class KeyDesk:
             if place is None:
                 log.error("desk_contract_not_in_book", contract=question.contract)
                 raise _Refused(Refusal.NO_KEY, LATER, standing.known)
-            sight = self._witnesses.see(place, question.id, question.copy)
+            sight = self._sight(place, question, standing.known)
         except ChainUnclear as error:
             log.warning("desk_chain_unclear", error=str(error))
             raise _Refused(Refusal.CHAIN_UNAVAILABLE, LATER, standing.known) from error
@@ -146,6 +148,17 @@ class KeyDesk:
         if refused := _refusal(sight, request.address, question, pause):
             raise _Refused(*refused, recorded=standing.known or own)
         return self._wrapped(sight, question, sealed)
+
+    def _sight(self, place: Place, question: Question, known: bool) -> Sight:
+        """What the nodes say; to one unknown device at a time. Raises _Refused, ChainUnclear."""
+        if known:
+            return self._witnesses.see(place, question.id, question.copy)
+        if not self._stranger.acquire(blocking=False):
+            raise _Refused(Refusal.TOO_MANY_REQUESTS, SOON, recorded=False)
+        try:
+            return self._witnesses.see(place, question.id, question.copy)
+        finally:
+            self._stranger.release()
 
     def _wrapped(self, sight: Sight, question: Question, sealed: SealedKey) -> bytes:
         """The file key for the recipient in the event. Raises _Refused."""

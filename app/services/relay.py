@@ -4,6 +4,7 @@ Nothing here needs a key. A message that was taken in is only a promise to try: 
 anybody else may submit the same signature.
 """
 
+import time
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
@@ -16,6 +17,7 @@ from app.services.relay_limits import DEFAULTS, RelayLimits
 from app.services.relay_messages import Message
 from imprimatur.chain import node
 from imprimatur.chain.interface import MalformedData
+from imprimatur.chain.logs import AWAITED
 from imprimatur.chain.print_license import PrintLicense
 from imprimatur.chain.rpc import NodeRefused, NodeUnreachable
 from imprimatur.errors import ImprimaturError
@@ -171,8 +173,10 @@ def _reason(licenses: PrintLicense, message: Message) -> str | None:
     """Why the contract wouldn't take it. What stands on the chain already is taken: the worker will see."""
     try:
         reason = relay_simulation.forecasts(licenses, [message])[0].reason
-        if reason is not None and relay_simulation.places(licenses, [message])[0] is not None:
-            return None
+        if reason is not None:
+            (place,) = relay_simulation.places(licenses, [message], time.monotonic() + AWAITED)
+            if place is not None:
+                return None
     except (NodeUnreachable, NodeRefused, MalformedData) as error:
         raise _unavailable() from error
     return reason

@@ -1,5 +1,6 @@
 """What the contract would say about signed messages now, and what it has said: asked in batches."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -97,8 +98,13 @@ def head(licenses: PrintLicense, finality: Finality) -> Head:
     )
 
 
-def places(licenses: PrintLicense, messages: Sequence[Message]) -> list[Place | None]:
+def places(
+    licenses: PrintLicense, messages: Sequence[Message], until: float = math.inf
+) -> list[Place | None]:
     """Where each message's own log stands at the newest block, whoever submitted it.
+
+    Args:
+        until: moment of `time.monotonic` after which a node that gives few events at once isn't asked more.
 
     Raises:
         NodeUnreachable, NodeRefused
@@ -121,7 +127,7 @@ def places(licenses: PrintLicense, messages: Sequence[Message]) -> list[Place | 
     answers = licenses.rpc.batch(asked) if asked else []
     refused = [answer for answer in answers if isinstance(answer, NodeRefused)]
     if refused and all(map(is_about_the_range, refused)):
-        answers = [_histories(licenses, messages, refused[0])] * len(own)
+        answers = [_histories(licenses, messages, refused[0], until)] * len(own)
     found = (
         next((log for log in _checked(logs) if mine.is_in(log)), None)
         for mine, logs in zip(own, answers, strict=True)
@@ -132,7 +138,9 @@ def places(licenses: PrintLicense, messages: Sequence[Message]) -> list[Place | 
     ]
 
 
-def _histories(licenses: PrintLicense, messages: Sequence[Message], refused: NodeRefused) -> list[Log]:
+def _histories(
+    licenses: PrintLicense, messages: Sequence[Message], refused: NodeRefused, until: float
+) -> list[Log]:
     """What happened to the messages' licenses, read once for all of them: by a node that gives few blocks at
     once. A license's history begins with its issuing."""
     last = quantity(licenses.rpc.call("eth_blockNumber", []))
@@ -148,7 +156,7 @@ def _histories(licenses: PrintLicense, messages: Sequence[Message], refused: Nod
     def enough(logs: list[Log]) -> bool:
         return {log["topics"][1] for log in logs if log["topics"][0] == issued} == ids
 
-    return read_in_windows(licenses.rpc, query, last, refused, enough)
+    return read_in_windows(licenses.rpc, query, last, refused, enough, until)
 
 
 def _questions(licenses: PrintLicense, message: Message) -> list[Question]:

@@ -6,7 +6,9 @@ what the node had up to that block. A reorganisation in between shows in the blo
 again.
 """
 
+import math
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +20,8 @@ AT_ONCE = 32
 """Windows in one request at most; the first requests have fewer."""
 MOST = 4096
 """Windows of one reading at most: 40,960,000 blocks if they are of the largest size."""
+AWAITED = 12.0
+"""Seconds for a reading while a device waits for what comes of it: it gives up after 20, and asks anew."""
 ATTEMPTS = 3
 """Readings that are begun when the chain is reorganised meanwhile."""
 LIMIT_EXCEEDED = -32005
@@ -82,27 +86,34 @@ def read_logs(rpc: Rpc, query: Log) -> list[Log]:
 
 
 def read_in_windows(
-    rpc: Rpc, query: Log, last: int, refused: NodeRefused, enough: Enough | None = None
+    rpc: Rpc,
+    query: Log,
+    last: int,
+    refused: NodeRefused,
+    enough: Enough | None = None,
+    until: float = math.inf,
 ) -> list[Log]:
     """The logs that match `query` up to block `last`, in chain order, after a node refused all at once.
 
     Args:
         refused: how it did.
         enough: ends the reading; it isn't asked for what is older then.
+        until: moment of `time.monotonic` after which nothing more is asked: somebody waits.
 
     Raises:
-        As `read_logs`.
+        NodeUnreachable: as `read_logs`, or it takes longer.
+        NodeRefused, LogsOutOfReach: as `read_logs`.
     """
     for _ in range(ATTEMPTS):
         hash = _hash(rpc.call(*_header(last)))
-        windows = _windows(rpc, query, last, hash, refused, enough)
+        windows = _windows(rpc, query, last, hash, refused, enough, until)
         if windows is not None:
             return [log for window in reversed(windows) for log in window]
     raise NodeUnreachable("The chain was reorganised each time its events were read. Ask again later.")
 
 
 def _windows(
-    rpc: Rpc, query: Log, last: int, hash: str, refused: NodeRefused, enough: Enough | None
+    rpc: Rpc, query: Log, last: int, hash: str, refused: NodeRefused, enough: Enough | None, until: float
 ) -> list[list[Log]] | None:
     """The logs of each window, the newest first; None when the block `last` hasn't this hash any more."""
     first = quantity(query["fromBlock"])
@@ -112,6 +123,11 @@ def _windows(
     while top >= first:
         if size == 0:
             raise refused
+        if time.monotonic() > until:
+            raise NodeUnreachable(
+                "The chain node gives so few events at once that reading them takes too long; use a node "
+                "with a larger limit."
+            )
         missing = -(-(top - first + 1) // size)
         # The limit is known by now if there is a window; how far the reading goes, only without `enough`.
         if asked + (missing if windows and enough is None else 1) > MOST:

@@ -3,13 +3,15 @@
 import json
 import re
 import secrets
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -43,7 +45,7 @@ from app.settings import DeskIdentity, DeskSettings
 from imprimatur import schemas, sealing
 from imprimatur.chain.outbox.rules import Confirmations, Finalized
 from imprimatur.chain.print_license import Terms
-from imprimatur.chain.rpc import HttpRpc
+from imprimatur.chain.rpc import HttpRpc, NodeUnreachable, Rpc
 from imprimatur.chain.signers import KeySigner, KeystoreUnusable
 from imprimatur.device_auth import authorization
 from imprimatur.key_answer import Refusal
@@ -350,6 +352,45 @@ def test_strangers_share_one_allowance(
     asked = [stage.ask(KeySigner(secrets.token_bytes(32)), id, desk=desk).outcome for _ in range(3)]
     assert asked == [(403, "other_device"), (403, "other_device"), (429, "too_many_requests")]
     assert stage.ask(device, id, desk=desk).outcome == (200, "released")
+
+
+class Held(Rpc):
+    """A node that keeps the first who asks for events waiting, and then doesn't answer."""
+
+    def __init__(self, rpc: Rpc) -> None:
+        self._rpc = rpc
+        self.asked, self.go_on = threading.Event(), threading.Event()
+
+    def call(self, method: str, params: list[Any]) -> Any:
+        return self._rpc.call(method, params)
+
+    def batch(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
+        if not self.asked.is_set():
+            self.asked.set()
+            assert self.go_on.wait(60)
+            raise NodeUnreachable("It was asked for too long.")
+        return self._rpc.batch(calls)
+
+
+def test_strangers_come_one_at_a_time(stage: DeskStage, device: KeySigner) -> None:
+    """A look at the chain may take seconds: they mustn't take all of the desk's threads."""
+    id = stage.license(device.address)
+    stage.consume(device, id)
+    first, second = (KeySigner(secrets.token_bytes(32)) for _ in range(2))
+    node = Held(stage.chain.rpc)
+    desk = stage.desk(node)
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(stage.ask, first, id, desk=desk)
+        try:
+            assert node.asked.wait(60)
+            refused = stage.ask(second, id, desk=desk)
+            assert refused.outcome == (429, "too_many_requests")
+            assert int(refused.headers["Retry-After"]) > 0
+            assert stage.ask(device, id, desk=desk).outcome == (200, "released")
+        finally:
+            node.go_on.set()
+        assert looking.result().outcome == (503, "chain_unavailable")
+    assert stage.ask(second, id, desk=desk).outcome == (403, "other_device")
 
 
 # --- what is no request ------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from portal.test_desk_attacks import LyingNode
 from sqlalchemy.orm import sessionmaker
 
 from app.chain import http_rpc
+from app.services import consumption, relay
 from imprimatur import sealing
 from imprimatur.chain import logs
 from imprimatur.chain.outbox.rules import Confirmations, Finalized
@@ -139,6 +140,22 @@ def test_nothing_is_said_without_the_events(
     assert stage.ask(device, id).outcome == RELEASED
 
 
+def test_a_reading_that_takes_longer_than_devices_wait(
+    stage: DeskStage, device: KeySigner, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would keep one of the desk's few threads for minutes, and nobody would hear the answer."""
+    monkeypatch.setattr(consumption, "AWAITED", 0.0)
+    id = stage.license(device.address)
+    stage.consume(device, id)
+    limits = Limits(SIZE)
+    with narrow(stage, limits) as node:
+        assert stage.ask(device, id, desk=stage.desk(node)).outcome == UNCLEAR
+    assert len(limits.ranges) == 1, "only the question for all"
+    said = capsys.readouterr()
+    assert "a node with a larger limit" in said.out + said.err
+    assert stage.ask(device, id).outcome == RELEASED, "events that come at once are read whenever they come"
+
+
 @pytest.mark.parametrize(("finality", "requests"), [(None, 1), (Finalized(), 2)])
 def test_a_node_without_a_limit_is_asked_no_more(
     stage: DeskStage, device: KeySigner, finality: Any, requests: int
@@ -229,7 +246,9 @@ def test_a_reorganisation_between_windows(stage: DeskStage, device: KeySigner, n
     [Limits(SIZE), Limits(SIZE, status=413), Limits(SIZE, whole=True, status=400)],
     ids=["each", "status", "whole"],
 )
-def test_the_relay_settles(long: Chain, tmp_path: Path, template_database: bytes, limits: Limits) -> None:
+def test_the_relay_settles(
+    long: Chain, tmp_path: Path, template_database: bytes, limits: Limits, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A use of its own batch, one that a stranger submitted, one that is refused, and a failure."""
     (tmp_path / "portal.db").write_bytes(template_database)
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'portal.db'}")
@@ -241,6 +260,11 @@ def test_the_relay_settles(long: Chain, tmp_path: Path, template_database: bytes
             chain, sessionmaker(engine, expire_on_commit=False), long.account(), long.account()
         )
         device, stranger = long.account(), long.account()
+        unread = stage.use(device, stage.license(device.address), copy=3)
+        with monkeypatch.context() as late:
+            late.setattr(relay, "AWAITED", 0.0)
+            with pytest.raises(relay.ChainUnavailable):
+                stage.send(device, unread)
         own, taken, other = (stage.license(device.address, failures_allowed=1) for _ in range(3))
         stage.send(device, stage.use(device, own))
         submitted = stage.use(device, taken)

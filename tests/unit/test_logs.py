@@ -1,5 +1,6 @@
 """Logs from nodes that give few blocks at once: each block is read once, whatever the limits are."""
 
+import time
 from itertools import pairwise
 
 import pytest
@@ -123,6 +124,16 @@ def test_a_node_that_gives_too_little(enough):
         read_in_windows(chain, query(1), 10**7, chain.refusal, enough)
     assert len(chain.accepted) <= (1 if enough is None else MOST)
     assert len(chain.asked) <= MOST
+
+
+def test_a_reading_ends_when_nobody_waits_any_more():
+    """While the limit is still looked for, and behind it."""
+    for blocks in (0, 10_000):
+        chain = Chain(10**7, blocks=blocks)
+        with pytest.raises(NodeUnreachable, match="takes too long"):
+            read_in_windows(chain, query(1), 10**7, REFUSAL, until=time.monotonic() - 1)
+        assert not chain.asked
+    assert read_in_windows(chain, query(1), 10**7, REFUSAL, until=time.monotonic() + 600) == []
 
 
 def test_another_refusal_between_windows_is_told():
