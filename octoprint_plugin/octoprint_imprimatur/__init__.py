@@ -56,6 +56,8 @@ class ImprimaturPlugin(
     def initialize(self):
         self.gate.look_after(self._printer, self.http_gate.before_request)
         try:
+            # Interrupted before `on_restored` was done: OctoPrint soon deletes what lies aside.
+            backups.bring_back(Path(self._settings.global_get_basefolder("base")))
             self.gate.card.keep_in(Path(self.get_plugin_data_folder()))
             self.service = self._new_service()
         except Exception as error:
@@ -147,9 +149,10 @@ class ImprimaturPlugin(
     def on_restored(self, *_args, **_kwargs):
         # The command line restores too, and gives plugins no settings.
         base = Path(octoprint.settings.settings().getBaseFolder("base"))
-        if backups.bring_back(base) and self.service is not None:
-            # OctoPrint is to be restarted: nothing new begins before.
+        if self.service is not None and backups.is_aside(base):
+            # Whatever is taken over: nothing new begins with a journal that may be deleted soon.
             self.service.stop()
+        backups.bring_back(base)
 
 
 def __plugin_load__():

@@ -13,7 +13,7 @@ from octoprint_imprimatur import keys, policy
 MARKER = "card-written"
 """A file that is there while the printer may be writing."""
 NO_WRITING = "!! SD write not supported"
-"""What Klipper answers to M28, and to M29: OctoPrint stops such a printer, so that M29 can't be asked for."""
+"""What Klipper answers to M28, and to M29: OctoPrint stops such a printer, so that no line follows M29."""
 _log = logging.getLogger("octoprint.plugins.imprimatur.card_writing")
 
 
@@ -36,8 +36,9 @@ class CardWriting:
         """Whether lines that would leave now through this connection (None: any) may be written."""
         return self.written and (comm is None or comm is not self._ending)
 
-    def leaves(self, comm: Any, line: str) -> None:
-        """A line is about to leave, for the first time, and not from a licensed file.
+    def leaves(self, comm: Any, line: str) -> bool:
+        """A line is about to leave, for the first time; whether a writing begins with it. Those of jobs that
+        can't concern the card needn't be told.
 
         Raises:
             OSError: it begins a writing that can't be kept. It mustn't leave.
@@ -48,16 +49,24 @@ class CardWriting:
                 self.ended()
             self._ending = None
         after = policy.card_written(line, self.written)
-        if after and not self.written:
-            if self._marker is not None:
-                keys.write_secret(self._marker, "")
+        begins = after and not self.written
+        if begins:
+            # First: a disk takes its time, in which a licensed job could start.
             self.written = True
+            try:
+                if self._marker is not None:
+                    keys.write_secret(self._marker, "")
+            except BaseException:
+                self.written = False
+                raise
         elif self.written and not after:
             self._ending = comm
+        return begins
 
     def answers(self, line: str) -> None:
-        """The printer has said something."""
-        if self.written and line.startswith(NO_WRITING):
+        """The printer has said something. Anybody can make it say anything (M118), also before it comes to an
+        M28 that has left; so that counts only when M29 has left too."""
+        if self._ending is not None and line.startswith(NO_WRITING):
             self.ended()
 
     def ended(self) -> None:

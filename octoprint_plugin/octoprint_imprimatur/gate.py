@@ -12,10 +12,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from octoprint_imprimatur import policy
+from octoprint_imprimatur import policy, self_check
 from octoprint_imprimatur.card_writing import CardWriting
 from octoprint_imprimatur.compat import connectors, lines
-from octoprint_imprimatur.compat import printer as guards
 from octoprint_imprimatur.licensed_file import LicensedFile
 from octoprint_imprimatur.messages import Message
 from octoprint_imprimatur.policy import Source
@@ -89,21 +88,8 @@ class Gate:
     # Self-check --------------------------------------------------------------------------------------------
 
     def _troubles(self) -> dict[str, str | None]:
-        """Who stands in the way of each layer; None when nobody does. Fails closed."""
         hooks = {"queuing": self.on_queuing, "sending": self.on_sending}
-        looks: dict[str, Callable[[], str | None]] = {
-            "http": lambda: guards.requests_trouble(self._answers) if self._answers else "start-up",
-            "printer": lambda: guards.printer_trouble(self._printer, self),
-            "lines": lambda: guards.lines_trouble(self._printer, hooks),
-        }
-        troubles: dict[str, str | None] = {}
-        for layer, look in looks.items():
-            try:
-                troubles[layer] = look()
-            except Exception as error:
-                _log.exception("The self-check of the gate failed.")
-                troubles[layer] = type(error).__name__
-        return troubles
+        return self_check.troubles(self._printer, self, self._answers, hooks)
 
     def status(self) -> dict[str, Any]:
         """Policy and layers as they are now: `policy`, `layers` (name → in place), `ok`, `problem`."""
@@ -250,7 +236,7 @@ class Gate:
 
     def _follow_writing(self, comm: Any, line: str, tags: set[str] | None) -> Any:
         try:
-            self.card.leaves(comm, line)
+            begins = self.card.leaves(comm, line)
         except OSError as error:
             if lines.source_of(tags) is Source.OTHER:
                 lines.end_transfer(comm)
@@ -258,6 +244,10 @@ class Gate:
                 # What follows was meant for the card, not for the bed.
                 lines.end_job(comm, within_file=False)
             self.tell(Message("card_not_kept", {"trouble": error.strerror or str(error)}))
+            return _SUPPRESS
+        # A licensed job that was permitted since the line was judged hasn't seen that writing begins.
+        if begins and self._judge(comm, line, tags, leaving=True) is not None:
+            self.card.ended()
             return _SUPPRESS
         return None
 

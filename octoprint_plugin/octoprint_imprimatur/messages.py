@@ -68,6 +68,8 @@ OWN = {
     "An administrator has to correct the settings.",
     "no_contract": "There is no license contract at %(address)s. No copy was used. "
     "An administrator has to correct the settings.",
+    "restart_first": "OctoPrint has to be restarted first: it is ending, or a backup was restored. No copy "
+    "was used. Restart it, then try again.",
     "busy": "Another licensed job is being prepared. No copy was used for this one. Wait until it is done.",
     "printer_not_ready": "The printer isn't connected, or it is busy. No copy was used. "
     "Connect it or let it finish, then try again.",

@@ -17,6 +17,7 @@ from typing import Any
 
 from imprimatur.chain.print_license import License, PrintLicense
 from imprimatur.chain.rpc import NodeRefused, NodeUnreachable, quantity
+from imprimatur.errors import ImprimaturError
 
 OVERLAP = 64
 """Blocks that are read again: a node that lagged may have had them without their logs."""
@@ -92,7 +93,8 @@ class OwnLicenses:
         try:
             # What was found may come from a later block, which can be replaced without this one.
             then = licenses.licenses_of(list(new), own.block)
-        except (NodeUnreachable, NodeRefused) as error:
+        except ImprimaturError as error:
+            # Some nodes give something else to whoever names a block by its hash. The list itself was read.
             _log.debug("Licenses that are over will be read again: %s", error)
             return
         with self._lock:

@@ -116,9 +116,12 @@ class Runner:
         """Holds the printer for a job, until the thread of `run` gives it back, or what raises before.
 
         Raises:
-            Refused: busy, or printer_not_ready.
+            Refused: restart_first, busy, or printer_not_ready.
             OSError, sqlite3.Error: what became of the last job still can't be written down.
         """
+        if self._stopping:
+            # The journal's file may be another one by now.
+            raise Refused("restart_first")
         if not self._slot.acquire(blocking=False):
             raise Refused("busy")
         try:

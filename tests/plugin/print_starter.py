@@ -199,6 +199,12 @@ class Starter(octoprint.plugin.SimpleApiPlugin, octoprint.plugin.EventHandlerPlu
 
         return self._replace(cls, "_do_send", changed)
 
+    def _sabotage_at_once(self):
+        """Emergency commands that are changed after all hooks have seen them."""
+        comm = self._printer._comm
+        send = comm._emergency_force_send
+        return self._replace(comm, "_emergency_force_send", lambda *args, **kwargs: send(*args, **kwargs))
+
     def _sabotage_requests(self):
         """Nobody is asked about requests."""
         from octoprint.server import app

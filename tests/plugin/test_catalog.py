@@ -41,7 +41,8 @@ class CountedRpc(Rpc):
 
     def batch(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
         self.asked.append(("batch", [len(calls)]))
-        return self._rpc.batch(calls)
+        answers = self._rpc.batch(calls)
+        return [self.change(*call, answer) for call, answer in zip(calls, answers, strict=True)]
 
     def first_blocks(self) -> list[int]:
         """From which block on events were asked for, since the last time."""
@@ -427,6 +428,21 @@ def test_a_use_that_was_replaced_gives_the_copy_back(desk: Desk, chain: Chain) -
     assert [desk.card(early.id)["state"] for _ in range(2)] == ["used_up"] * 2
     chain.rpc.call("evm_revert", before)
     assert desk.card(early.id)["state"] == "ready"
+
+
+@pytest.mark.parametrize("said", ["0x", NodeRefused(-32602, "invalid argument 1: not a string")])
+def test_a_node_that_takes_no_hash_for_a_block_is_asked_again(desk: Desk, said: Any) -> None:
+    """Else the list of whoever has a license that ended would stay empty."""
+    ended = desk.issue(copies=1)
+    desk.use(ended.id, ended.data)
+
+    def knows_none(method: str, params: list[Any], answer: Any) -> Any:
+        return said if method == "eth_call" and isinstance(params[1], dict) else answer
+
+    desk.rpc.change = knows_none
+    for _ in range(2):
+        found = desk.read()
+        assert (found["problem"], [card["state"] for card in found["licenses"]]) == (None, ["used_up"])
 
 
 def test_a_reorganisation_starts_over(desk: Desk, chain: Chain) -> None:

@@ -389,6 +389,19 @@ def test_a_part_that_begins_at_that_moment_isnt_left_printing(
         assert shop.job(job).state is (State.KEYED if state is State.FAILED else state)
 
 
+def test_nothing_is_printed_after_the_end(shop: Shop) -> None:
+    """When a backup was restored, nothing may remember it."""
+    job = shop.run(shop.issue())
+    shop.runner.print_ended(job.id, cancelled=True)
+    assert shop.job(job).is_ready
+    shop.runner.stop()
+    assert reason_of(lambda: shop.flow.resume(job.id)) == "restart_first"
+    assert reason_of(lambda: shop.begin(shop.issue())) == "restart_first"
+    assert not shop.runner.is_busy
+    assert shop.journal.in_states(State.PICKED) == []
+    assert len(shop.machine.started) == 1
+
+
 def test_a_wish_that_the_disk_doesnt_take_is_refused(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     license = shop.issue()
     shop.portal.faults.append(Fault(USES, status=500, times=ALWAYS))

@@ -57,6 +57,7 @@ def refused(octoprint: OctoPrint, license: int) -> str:
         ("hooks", "lines", "queuing"),
         ("last", "lines", "print_starter"),
         ("sending", "lines", "print_starter: _do_send"),
+        ("at_once", "lines", "print_starter: _emergency_force_send"),
         ("requests", "http", "before_request"),
     ],
 )
